@@ -1,0 +1,40 @@
+"""Every error that Canary MLX raises on purpose.
+
+    CanaryError
+    ├── AudioError          a recording cannot be read, or its samples make no sense
+    ├── CheckpointError     a converted model folder cannot be loaded
+    ├── ConversionError     a source checkpoint cannot be converted, or is not safe to read
+    ├── PromptError         a language, task or option that the checkpoint does not have
+    ├── ModelNotFoundError  no such model name, folder or file
+    └── BackendError        MLX itself is missing or unusable
+
+A message says what was found, what was expected and what to do. Only the command line catches these.
+"""
+
+
+class CanaryError(Exception):
+    """The base of all errors that a caller can act on."""
+
+
+class AudioError(CanaryError, ValueError):
+    """A recording cannot be read, or its samples make no sense."""
+
+
+class CheckpointError(CanaryError, ValueError):
+    """A converted model folder is incomplete, damaged or of an unknown version."""
+
+
+class ConversionError(CanaryError, ValueError):
+    """A source checkpoint cannot be converted, or is not safe to read."""
+
+
+class PromptError(CanaryError, ValueError):
+    """A language, task or option that the loaded checkpoint does not have."""
+
+
+class ModelNotFoundError(CanaryError, LookupError):
+    """No model of that name, folder or file."""
+
+
+class BackendError(CanaryError, RuntimeError):
+    """MLX is missing, or has no backend on this machine."""

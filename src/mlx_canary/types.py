@@ -1,0 +1,115 @@
+"""The values that pass between the stages. They hold data and know nothing else.
+
+Letters for shapes, here and everywhere: B batch, N samples, T feature frames (10 ms), S encoder frames (80 ms),
+U tokens, M mel bins, D encoder width, W decoder width, H heads, K head width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mlx_canary.backend import mx
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Audio:
+    """One channel of sound.
+
+    Attributes:
+        samples: (N,) float32 in [-1, 1].
+        sample_rate: In Hz.
+    """
+
+    samples: npt.NDArray[np.float32]
+    sample_rate: int
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / self.sample_rate
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """Log-mel features of a batch.
+
+    Attributes:
+        frames: (B, T, M) float32; frames past an item's length are zero.
+        lengths: Valid frames of each item.
+    """
+
+    frames: mx.array
+    lengths: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncoderOutput:
+    """What the decoder attends to.
+
+    Attributes:
+        states: (B, S, W) after the projection to the decoder's width.
+        lengths: Valid frames of each item.
+    """
+
+    states: mx.array
+    lengths: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """One decoded token sequence.
+
+    Attributes:
+        tokens: Ids without the prompt and without the closing end-of-text.
+        token_logprobs: Natural-log probability of each token.
+        finished: Whether the end-of-text token was reached within the limit.
+    """
+
+    tokens: tuple[int, ...]
+    token_logprobs: tuple[float, ...]
+    finished: bool
+
+    @property
+    def score(self) -> float:
+        """Sum of the tokens' log-probabilities."""
+        return sum(self.token_logprobs)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of the recording with its text.
+
+    Attributes:
+        text: What was said.
+        start: Seconds from the start of the recording.
+        end: Seconds from the start of the recording.
+    """
+
+    text: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What a recording says, or says in another language.
+
+    Attributes:
+        text: The whole text; `str(transcript)` is the same.
+        segments: The windows that the recording was decoded in, in order.
+        source_lang: The language spoken.
+        target_lang: The language of the text.
+        duration: Length of the recording in seconds.
+    """
+
+    text: str
+    segments: tuple[Segment, ...]
+    source_lang: str
+    target_lang: str
+    duration: float
+
+    def __str__(self) -> str:
+        return self.text
