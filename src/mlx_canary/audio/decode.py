@@ -1,0 +1,222 @@
+"""Decode a sound or video file with FFmpeg's libraries: an open file in, blocks of float samples out.
+
+FFmpeg sees the bytes of this one file and nothing else: it gets no file name, and opens no other file or
+address. Knows nothing about paths, mixing or resampling.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+import av
+import numpy as np
+
+from mlx_canary.audio.samples import Samples, check_sample_rate, check_samples, to_float
+from mlx_canary.errors import AudioError
+
+logger = logging.getLogger("mlx_canary")
+
+# Containers whose header says how long the sound is. For others FFmpeg estimates it from the bit rate.
+_KNOWS_DURATION = {"wav", "w64", "flac", "aiff", "caf", "mov", "matroska"}
+
+# A recording may be this much shorter than its header says before that is worth a word.
+_TOLERATED_LOSS = 0.5
+
+
+@dataclass
+class _Progress:
+    """What became of the file so far."""
+
+    seconds: float = 0.0
+    n_damaged: int = 0
+    last_error: Exception | None = None
+    refused: list[str] = field(default_factory=list)
+
+    def damage(self, error: Exception) -> None:
+        self.n_damaged += 1
+        self.last_error = error
+
+
+def decode(file: IO[bytes], name: str) -> Iterator[tuple[Samples, int]]:
+    """Decode the sound of a file, piece by piece.
+
+    Of several sound tracks the one marked as default is taken, else the first. Damaged parts are left out,
+    and a file that ends early gives what is there; both are logged as a warning. A file of sound without any
+    samples gives no pieces.
+
+    Args:
+        file: Seekable and open for reading.
+        name: What to call it in messages.
+
+    Yields:
+        Samples (C, n) float32 of C channels, at full scale 1.0, and their rate in Hz. C and the rate may
+        change between pieces.
+
+    Raises:
+        AudioError: Not a sound or video file, no sound in it, nothing can be decoded, or float samples that
+            are not finite or far outside [-1, 1].
+    """
+    progress = _Progress()
+    with _open_container(file, name, progress) as container:
+        track = _sound_track(container, name)
+        is_float_pcm = track.codec_context.name.startswith("pcm_f")
+        for frame in _packed(_frames(container, track, progress)):
+            rate = check_sample_rate(frame.sample_rate, name)
+            samples = _to_channels(frame)
+            if is_float_pcm:
+                check_samples(samples, rate, name, start=progress.seconds)
+            elif not np.isfinite(samples).all():  # what a lossy decoder may make of damage
+                samples = np.nan_to_num(samples, posinf=0.0, neginf=0.0)
+                progress.damage(ValueError("samples that are not finite"))
+            progress.seconds += samples.shape[1] / rate
+            yield samples, rate
+        _report(progress, _declared_seconds(container, track), name)
+
+
+def _open_container(file: IO[bytes], name: str, progress: _Progress) -> Any:
+    def refuse(url: str, flags: int, options: dict[str, str]) -> Any:
+        progress.refused.append(url)
+        raise PermissionError("a recording may not open other files")
+
+    try:
+        return av.open(
+            _Reader(file, name),
+            mode="r",
+            # A playlist may name other files and addresses: no protocol is allowed, and no file opened.
+            container_options={"protocol_whitelist": ""},
+            io_open=refuse,
+            # Tags in an old encoding must not make a recording unreadable.
+            metadata_errors="replace",
+        )
+    except (av.FFmpegError, PermissionError) as error:
+        if progress.refused or isinstance(error, PermissionError):
+            raise AudioError(
+                f"{name} is a list of other files, which are not opened. Give the recordings themselves."
+            ) from error
+        raise AudioError(
+            f"{name} is not a sound or video file, or its beginning or index is damaged ({_reason(error)})."
+        ) from error
+
+
+class _Reader:
+    """All that FFmpeg sees of a file. It has no name, so that the content alone decides the format."""
+
+    def __init__(self, file: IO[bytes], name: str) -> None:
+        self._file = file
+        self._name = name
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        # PyAV copies what it gets into a buffer of `size` bytes without looking.
+        if not isinstance(data, bytes) or len(data) > size:
+            raise AudioError(
+                f"{self._name}: read({size}) must give at most {size} bytes, as binary files do."
+            )
+        return data
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+def _sound_track(container: Any, name: str) -> Any:
+    tracks = container.streams.audio
+    if not tracks:
+        found = ", ".join(sorted({str(stream.type) for stream in container.streams})) or "nothing"
+        raise AudioError(f"{name} has no sound. It is read as {container.format.name} and holds: {found}.")
+    track = next(filter(_is_default, tracks), tracks[0])
+    if track.codec_context is None:
+        raise AudioError(f"{name} has sound in a coding that cannot be decoded. Convert it to WAV or FLAC.")
+    return track
+
+
+def _is_default(track: Any) -> bool:
+    disposition = getattr(track, "disposition", None)  # PyAV tells it from 14.1 on
+    return disposition is not None and bool(disposition & type(disposition).default)
+
+
+def _frames(container: Any, track: Any, progress: _Progress) -> Iterator[Any]:
+    """Every frame that can be decoded; damage is counted."""
+    packets = container.demux(track)
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.FFmpegError as error:  # nothing more can be read; what the decoder still holds is good
+            progress.damage(error)
+            packet = None
+        try:
+            yield from track.codec_context.decode(packet)
+        except av.FFmpegError as error:
+            if not isinstance(error, EOFError):
+                progress.damage(error)
+        if packet is None:
+            return
+
+
+def _packed(frames: Iterator[Any]) -> Iterator[Any]:
+    """Frames that PyAV can turn into arrays.
+
+    It has no 64-bit integers, and reads past the end of the list of planes from eight planar channels on.
+    """
+    resampler, key = None, None
+    for frame in frames:
+        if not frame.format.name.startswith("s64") and not (
+            frame.format.is_planar and frame.layout.nb_channels >= 8
+        ):
+            yield frame
+            continue
+        if key != (key := (frame.format.name, frame.layout.name, frame.sample_rate)):
+            resampler = av.AudioResampler(format="flt")
+        assert resampler is not None
+        yield from resampler.resample(frame)
+
+
+def _to_channels(frame: Any) -> Samples:
+    samples = to_float(frame.to_ndarray())
+    if not frame.format.is_planar:
+        samples = samples.reshape(-1, frame.layout.nb_channels).T
+    return samples  # (C, n)
+
+
+def _declared_seconds(container: Any, track: Any) -> float | None:
+    """How long the header says the sound is; None where it does not say."""
+    if not _KNOWS_DURATION.intersection(container.format.name.split(",")):
+        return None
+    if track.duration is not None:
+        return float(track.duration * track.time_base)
+    if len(container.streams) == 1 and container.duration is not None:
+        return float(container.duration / av.time_base)
+    return None
+
+
+def _report(progress: _Progress, declared: float | None, name: str) -> None:
+    """Say what is missing from what was decoded."""
+    is_short = declared is not None and progress.seconds < declared - _TOLERATED_LOSS
+    if progress.seconds == 0 and (progress.n_damaged or is_short):
+        reason = _reason(progress.last_error) if progress.last_error else "it ends after its header"
+        raise AudioError(f"{name} is damaged: none of its sound can be decoded ({reason}).")
+    if is_short:
+        logger.warning(
+            "%s ends early: its header says %.1f s, but only %.1f s could be read.",
+            name,
+            declared,
+            progress.seconds,
+        )
+    elif progress.n_damaged:
+        logger.warning(
+            "%s is damaged: %d pieces were left out, the last because: %s. What is left is %.1f s.",
+            name,
+            progress.n_damaged,
+            _reason(progress.last_error),
+            progress.seconds,
+        )
+
+
+def _reason(error: Exception | None) -> str:
+    """FFmpeg's own words, without number and file name."""
+    return str(getattr(error, "strerror", None) or error)
