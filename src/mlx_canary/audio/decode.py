@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import IO, Any
 
 import av
 import numpy as np
 
+from mlx_canary.audio.containers import READABLE, declared_seconds, describe_unreadable
 from mlx_canary.audio.samples import Samples, check_sample_rate, check_samples, to_float
 from mlx_canary.errors import AudioError
 
 logger = logging.getLogger("mlx_canary")
-
-# Containers whose header says how long the sound is. For others FFmpeg estimates it from the bit rate.
-_KNOWS_DURATION = {"wav", "w64", "flac", "aiff", "caf", "mov", "matroska"}
 
 # A recording may be this much shorter than its header says before that is worth a word.
 _TOLERATED_LOSS = 0.5
@@ -33,7 +31,6 @@ class _Progress:
     seconds: float = 0.0
     n_damaged: int = 0
     last_error: Exception | None = None
-    refused: list[str] = field(default_factory=list)
 
     def damage(self, error: Exception) -> None:
         self.n_damaged += 1
@@ -60,7 +57,7 @@ def decode(file: IO[bytes], name: str) -> Iterator[tuple[Samples, int]]:
             are not finite or far outside [-1, 1].
     """
     progress = _Progress()
-    with _open_container(file, name, progress) as container:
+    with _open_container(file, name) as container:
         track = _sound_track(container, name)
         is_float_pcm = track.codec_context.name.startswith("pcm_f")
         for frame in _packed(_frames(container, track, progress)):
@@ -73,32 +70,27 @@ def decode(file: IO[bytes], name: str) -> Iterator[tuple[Samples, int]]:
                 progress.damage(ValueError("samples that are not finite"))
             progress.seconds += samples.shape[1] / rate
             yield samples, rate
-        _report(progress, _declared_seconds(container, track), name)
+        _report(progress, declared_seconds(container, track, file), name)
 
 
-def _open_container(file: IO[bytes], name: str, progress: _Progress) -> Any:
+def _open_container(file: IO[bytes], name: str) -> Any:
     def refuse(url: str, flags: int, options: dict[str, str]) -> Any:
-        progress.refused.append(url)
-        raise PermissionError("a recording may not open other files")
+        raise AudioError(f"{name} points to another file, {url!r}, which is not opened.")
 
     try:
         return av.open(
             _Reader(file, name),
             mode="r",
-            # A playlist may name other files and addresses: no protocol is allowed, and no file opened.
-            container_options={"protocol_whitelist": ""},
+            # A playlist may name other files and addresses. Its readers are off, so is every protocol, and
+            # what is still asked for is refused: PyAV 14 fetches what a DASH manifest names despite the others.
+            container_options={"format_whitelist": READABLE, "protocol_whitelist": ""},
             io_open=refuse,
             # Tags in an old encoding must not make a recording unreadable.
             metadata_errors="replace",
         )
-    except (av.FFmpegError, PermissionError) as error:
-        if progress.refused or isinstance(error, PermissionError):
-            raise AudioError(
-                f"{name} is a list of other files, which are not opened. Give the recordings themselves."
-            ) from error
-        raise AudioError(
-            f"{name} is not a sound or video file, or its beginning or index is damaged ({_reason(error)})."
-        ) from error
+    except av.FFmpegError as error:
+        file.seek(0)
+        raise AudioError(f"{name} {describe_unreadable(file.read(64))}") from error
 
 
 class _Reader:
@@ -183,17 +175,6 @@ def _to_channels(frame: Any) -> Samples:
     return samples  # (C, n)
 
 
-def _declared_seconds(container: Any, track: Any) -> float | None:
-    """How long the header says the sound is; None where it does not say."""
-    if not _KNOWS_DURATION.intersection(container.format.name.split(",")):
-        return None
-    if track.duration is not None:
-        return float(track.duration * track.time_base)
-    if len(container.streams) == 1 and container.duration is not None:
-        return float(container.duration / av.time_base)
-    return None
-
-
 def _report(progress: _Progress, declared: float | None, name: str) -> None:
     """Say what is missing from what was decoded."""
     is_short = declared is not None and progress.seconds < declared - _TOLERATED_LOSS
@@ -209,7 +190,7 @@ def _report(progress: _Progress, declared: float | None, name: str) -> None:
         )
     elif progress.n_damaged:
         logger.warning(
-            "%s is damaged: %d pieces were left out, the last because: %s. What is left is %.1f s.",
+            "%s is damaged: %d times something was left out (%s). What could be read is %.1f s.",
             name,
             progress.n_damaged,
             _reason(progress.last_error),
