@@ -7,6 +7,7 @@ import gzip
 import shutil
 import tempfile
 import zlib
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
@@ -28,19 +29,19 @@ def gunzip(path: Path) -> IO[bytes]:
         ConversionError: The file is damaged, expands beyond reason, or does not fit on the disk.
     """
     limit = max(_FLOOR, _RATIO * path.stat().st_size)
-    target = tempfile.TemporaryFile()  # noqa: SIM115 - handed to the caller
-    try:
-        with gzip.open(path) as source:
-            _copy(source, target, limit, path.name)
-    except BaseException as error:
-        target.close()
-        if isinstance(error, (EOFError, zlib.error, gzip.BadGzipFile)):
+    with ExitStack() as stack:
+        target = stack.enter_context(tempfile.TemporaryFile())
+        try:
+            with gzip.open(path) as source:
+                _copy(source, target, limit, path.name)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise ConversionError(
                 f"{path.name} is a damaged gzip file ({error}). Download it again."
             ) from error
-        raise
-    target.flush()
-    return target
+        target.flush()
+        # From here on the caller closes it.
+        stack.pop_all()
+        return target
 
 
 def _copy(source: gzip.GzipFile, target: IO[bytes], limit: int, what: str) -> None:

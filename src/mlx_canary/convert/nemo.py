@@ -99,12 +99,12 @@ def _check_members(archive: Archive) -> None:
         raise ConversionError(f"{what} is split over devices (mp_rank folders). Merge it with NeMo first.")
     if any(name.startswith("model_weights/") or name.endswith(".distcp") for name in names):
         raise ConversionError(
-            f"{what} is a sharded checkpoint (a folder model_weights). Save it as one file with NeMo first."
+            f"{what} is a sharded checkpoint (folder model_weights). Save it as one file with NeMo first."
         )
     if any(name.endswith(".safetensors") for name in names):
         raise ConversionError(
-            f"{what} has safetensors instead of {' and '.join(missing)}. Only NeMo's own .nemo files are read; "
-            "the safetensors beside them hold the encoder alone or another kind of model."
+            f"{what} has safetensors instead of {' and '.join(missing)}. Only NeMo's .nemo files are read: "
+            "Canary's safetensors hold the encoder alone, or another kind of model."
         )
     listed = ", ".join(sorted(names)[:5])[:300] or "nothing"
     raise ConversionError(f"{what} has no {' and no '.join(missing)}; it holds {listed}. Is it a .nemo file?")

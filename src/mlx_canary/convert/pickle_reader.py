@@ -76,6 +76,11 @@ class _Machine:
             "Do not trust this file."
         )
 
+    def unknown(self, name: str) -> ConversionError:
+        if name.startswith("torch."):
+            return ConversionError(f"{self.what} uses {name!r}; only plain dense tensors are read.")
+        return self.refusal(f"names {name!r}")
+
     def take(self, n_bytes: int) -> bytes:
         taken = self.data[self.at : self.at + n_bytes]
         if len(taken) < n_bytes:
@@ -138,7 +143,7 @@ class _Machine:
         if not isinstance(module, str) or not isinstance(name, str):
             raise IndexError
         if (module, name) not in self.known:
-            raise self.refusal(f"names {f'{module}.{name}'[:200]!r}")
+            raise self.unknown(f"{module}.{name}"[:200])
         self.push(self.known[module, name])
 
     def reduce(self) -> None:
