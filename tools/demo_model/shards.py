@@ -1,0 +1,80 @@
+"""Finished speech on disk: utterances in, shards out, and back.
+
+A shard is NAME.npy (int16 samples of all its utterances, end to end, 16 kHz)
+and NAME.jsonl (one row an utterance). The rows are written last, so a shard
+whose .jsonl exists is complete and training can pick it up while synthesis
+goes on. Knows nothing about texts, engines or models.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+SAMPLE_RATE = 16_000
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """Speech and what is said in it.
+
+    Args:
+        samples: (N,) int16 at 16 kHz, possibly a view of a memory map.
+        lang: Language spoken.
+        text: Language to text; the spoken language and its translations.
+        itn: The same with numbers as digits; empty where nothing differs.
+        engine: Who made it: kokoro, pico, espeak, people, joined.
+        speaker: Voice within the engine.
+        kind: Which part of the world the sentence belongs to.
+        words: Start of each whitespace-separated word of text[lang] and the
+            end of the last, in seconds; empty where they are not known.
+    """
+
+    samples: np.ndarray
+    lang: str
+    text: dict[str, str]
+    itn: dict[str, str]
+    engine: str
+    speaker: str
+    kind: str
+    words: tuple[float, ...]
+
+    @property
+    def duration(self) -> float:
+        return len(self.samples) / SAMPLE_RATE
+
+
+def write_shard(folder: Path, name: str, utterances: list[Utterance]) -> None:
+    """Write utterances as folder/name.npy and folder/name.jsonl."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / f"{name}.npy", np.concatenate([u.samples for u in utterances]))
+    rows = [{k: v for k, v in vars(u).items() if k != "samples"} | {"n_samples": len(u.samples)} for u in utterances]
+    partial = folder / f"{name}.partial"
+    partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    os.replace(partial, folder / f"{name}.jsonl")
+
+
+def read_shard(rows_path: Path) -> Iterator[Utterance]:
+    """Utterances of one shard; their samples stay on disk until they are used."""
+    audio = np.load(rows_path.with_suffix(".npy"), mmap_mode="r")
+    begin = 0
+    for line in rows_path.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        end = begin + row.pop("n_samples")
+        row["words"] = tuple(row["words"])
+        yield Utterance(samples=audio[begin:end], **row)
+        begin = end
+
+
+def read_new(folders: list[Path], seen: set[Path]) -> list[Utterance]:
+    """Utterances of the shards that are not in `seen`, which is added to."""
+    found = []
+    for folder in folders:
+        for path in sorted(folder.glob("*.jsonl")):
+            if path not in seen:
+                seen.add(path)
+                found += read_shard(path)
+    return found
