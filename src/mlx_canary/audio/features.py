@@ -1,0 +1,87 @@
+"""Log-mel features: samples in, Features out.
+
+Matches NeMo 3.0's AudioToMelSpectrogramPreprocessor in evaluation mode (no dither), in float32 whatever the model's
+dtype. The window and the filterbank are the checkpoint's own tensors. Knows nothing about models or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mlx_canary.backend import mx
+from mlx_canary.config import PreprocessorConfig
+from mlx_canary.types import Features
+
+# NeMo's transcribe() pads shorter audio to this many seconds before anything else.
+MIN_DURATION = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Preprocessor:
+    """Computes log-mel features.
+
+    Attributes:
+        config: Sizes and constants.
+        window: (window_length,) float32.
+        filterbank: (M, n_fft // 2 + 1) float32.
+    """
+
+    config: PreprocessorConfig
+    window: mx.array
+    filterbank: mx.array
+
+    def __call__(self, audio: Sequence[npt.NDArray[np.float32]]) -> Features:
+        """Features of a batch of signals.
+
+        Args:
+            audio: One (N,) float32 array each, at the configured sample rate, at least one hop long.
+
+        Returns:
+            Frames (B, T, M) with T the longest item's frame count.
+        """
+        lengths = tuple(len(samples) // self.config.hop_length for samples in audio)
+        power = self._power_spectrum(mx.array(self._preemphasis(audio)))
+        log_mel = mx.log(power @ self.filterbank.T + self.config.log_zero_guard_value)
+        # The transform yields one frame more than NeMo counts as valid; it is not part of the statistics.
+        return Features(normalize(log_mel[:, : max(lengths)], lengths), lengths)
+
+    def _preemphasis(self, audio: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+        """(N,) each -> (B, N). Every signal is filtered alone, so that its padding stays zero, as in NeMo."""
+        batch = np.zeros((len(audio), max(map(len, audio))), np.float32)
+        for row, samples in zip(batch, audio, strict=True):
+            row[: len(samples)] = samples
+            row[1 : len(samples)] -= np.float32(self.config.preemph) * samples[:-1]
+        return batch
+
+    def _power_spectrum(self, signal: mx.array) -> mx.array:
+        """(B, N) -> (B, N // hop + 1, n_fft // 2 + 1): frames centred on multiples of the hop, over zero padding."""
+        n_fft, hop, n_window = self.config.n_fft, self.config.hop_length, self.config.window_length
+        left = (n_fft - n_window) // 2
+        window = mx.pad(self.window, (left, n_fft - n_window - left))
+        padded = mx.contiguous(mx.pad(signal, [(0, 0), (n_fft // 2, n_fft // 2)]))
+        B, N = padded.shape
+        frames = mx.as_strided(padded, (B, 1 + (N - n_fft) // hop, n_fft), (N, hop, 1))
+        return mx.abs(mx.fft.rfft(frames * window)) ** self.config.mag_power
+
+
+def normalize(log_mel: mx.array, lengths: Sequence[int]) -> mx.array:
+    """Per item and mel bin: zero mean and unit deviation over the valid frames, zero beyond them. (B, T, M)."""
+    n = mx.array(list(lengths), mx.float32)[:, None, None]
+    valid = mx.arange(log_mel.shape[1])[:, None] < n  # (B, T, 1)
+    mean = mx.where(valid, log_mel, 0).sum(axis=1, keepdims=True) / n
+    centred = mx.where(valid, log_mel - mean, 0)
+    # Sample variance (n - 1), as NeMo; a single frame has none and gets 0.
+    deviation = mx.sqrt(centred.square().sum(axis=1, keepdims=True) / mx.maximum(n - 1, 1))
+    return centred / (deviation + 1e-5)
+
+
+def pad_to_minimum(samples: npt.NDArray[np.float32], sample_rate: int) -> npt.NDArray[np.float32]:
+    """Zeros on both sides up to MIN_DURATION, as NeMo's transcribe() does. (N,) -> (N',)."""
+    missing = int(MIN_DURATION * sample_rate) - len(samples)
+    if missing <= 0:
+        return samples
+    return np.pad(samples, (missing // 2, missing - missing // 2))

@@ -1,0 +1,51 @@
+"""What a user can ask of a conversion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from mlx_canary.config import Quantization
+
+
+class ConversionConfig(BaseModel):
+    """A conversion of one NeMo checkpoint.
+
+    Attributes:
+        nemo_file: A `.nemo` file, or a folder with its unpacked members.
+        output_dir: The folder to make.
+        preserve_original_keys: Keep NeMo's names and axes in model.safetensors, for debugging.
+        dtype: What the weights are stored in and the network computes in. Features are always float32.
+        bits: Quantize linear layers and the token embedding to so many bits.
+        group_size: How many weights share a scale.
+        prompt_format: For a checkpoint whose prompt template has a name of its own.
+        overwrite: Replace an earlier conversion in `output_dir`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    nemo_file: Path
+    output_dir: Path
+    preserve_original_keys: bool = False
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    bits: Literal[4, 8] | None = None
+    group_size: Literal[32, 64, 128] = Field(default=64)
+    prompt_format: Literal["canary", "canary2"] | None = None
+    overwrite: bool = False
+
+    @model_validator(mode="after")
+    def _combinations(self) -> ConversionConfig:
+        if not self.nemo_file.exists():
+            raise ValueError(f"there is no checkpoint at {self.nemo_file}")
+        if self.preserve_original_keys and self.bits is not None:
+            raise ValueError("preserve_original_keys keeps the tensors as NeMo has them; bits would change them")
+        if self.output_dir.resolve() == self.nemo_file.resolve():
+            raise ValueError("output_dir is the checkpoint itself")
+        return self
+
+    @property
+    def quantization(self) -> Quantization | None:
+        """The quantization as config.json has it."""
+        return None if self.bits is None else Quantization(bits=self.bits, group_size=self.group_size)

@@ -1,0 +1,240 @@
+"""The conversion itself: a NeMo checkpoint in, a folder that `load_models` reads out.
+
+The folder is made beside its final place under a hidden name and moved there when it is whole, so that an interrupted
+conversion leaves nothing that looks like a model.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlx_canary.backend import mx, nn
+from mlx_canary.config import ModelConfig, PreprocessorConfig
+from mlx_canary.convert import safetensors
+from mlx_canary.convert.config import ConversionConfig
+from mlx_canary.convert.model_card import model_card
+from mlx_canary.convert.nemo import NemoCheckpoint, open_nemo
+from mlx_canary.convert.source import SourceModel, TensorGroup, read_source
+from mlx_canary.convert.weights import Expected, our_layout, our_tensors, preserved_layout, preserved_tensors
+from mlx_canary.errors import ConversionError
+from mlx_canary.network.build import build_aligner, build_network, expected_tensors
+from mlx_canary.text.tokenizer import CanaryTokenizer, tokenizer_file
+
+WEIGHTS, ALIGNER_WEIGHTS, CONFIG = "model.safetensors", "aligner.safetensors", "config.json"
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ConversionReport:
+    """What a conversion did.
+
+    Attributes:
+        config: As written to config.json.
+        output_dir: The folder.
+        n_source_tensors: Tensors in the checkpoint, the auxiliary model's included.
+        n_parameters: Tensors written, each filled once.
+        ignored: Source tensors without use, with the reason; all others were used once.
+        quantized: Names of the matrices that were quantized.
+        not_quantized: Matrices that were to be, but whose rows do not divide into groups.
+        notes: What the user should know.
+        n_bytes: Size of the weights on disk.
+        duration: In seconds.
+    """
+
+    config: ModelConfig
+    output_dir: Path
+    n_source_tensors: int
+    n_parameters: int
+    ignored: dict[str, str]
+    quantized: tuple[str, ...]
+    not_quantized: tuple[str, ...]
+    notes: tuple[str, ...]
+    n_bytes: int
+    duration: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One weights file to write."""
+
+    file: str
+    group: TensorGroup
+    network: nn.Module
+    layout: Expected
+
+
+def convert(config: ConversionConfig, progress: Progress | None = None) -> ConversionReport:
+    """Convert a NeMo checkpoint.
+
+    Args:
+        config: What to convert, where to and how.
+        progress: Called with the bytes written so far and in all.
+
+    Raises:
+        ConversionError: The checkpoint is not supported, damaged or hostile; the folder exists or cannot be written.
+        ModelNotFoundError: There is no checkpoint at that path.
+    """
+    started = time.monotonic()
+    _check_target(config)
+    with open_nemo(config.nemo_file) as nemo:
+        source = read_source(nemo, config.prompt_format)
+        ours = _configured(source.config, config)
+        jobs = _jobs(source, ours)
+        with _new_folder(config) as folder:
+            _check_space(folder, jobs)
+            _write_weights(folder, jobs, ours, nemo, progress)
+            _write_texts(folder, source.tokenizer, ours, config)
+    quantized, kept = _matrices(jobs, ours)
+    return ConversionReport(
+        config=ours,
+        output_dir=config.output_dir,
+        n_source_tensors=sum(len(job.group.tensors) for job in jobs),
+        n_parameters=sum(len(job.layout) for job in jobs),
+        ignored={name: why for job in jobs for name, why in job.group.ignored.items()},
+        quantized=quantized,
+        not_quantized=kept,
+        notes=tuple(source.notes),
+        n_bytes=sum(safetensors.file_size(job.layout) for job in jobs),
+        duration=time.monotonic() - started,
+    )
+
+
+def _configured(source: ModelConfig, config: ConversionConfig) -> ModelConfig:
+    weights = source.weights.model_copy(
+        update=dict(
+            layout="nemo" if config.preserve_original_keys else "mlx",
+            dtype=config.dtype,
+            quantization=config.quantization,
+        )
+    )
+    return source.model_copy(update={"weights": weights})
+
+
+def _jobs(source: SourceModel, ours: ModelConfig) -> list[_Job]:
+    jobs = [_job(WEIGHTS, source.network, build_network(ours), ours, ours.preprocessor)]
+    if source.aligner is not None and ours.aligner is not None:
+        jobs.append(_job(ALIGNER_WEIGHTS, source.aligner, build_aligner(ours), ours, ours.aligner.preprocessor))
+    return jobs
+
+
+def _job(
+    file: str, group: TensorGroup, network: nn.Module, ours: ModelConfig, preprocessor: PreprocessorConfig
+) -> _Job:
+    expected = expected_tensors(network, preprocessor)
+    # Building the table for the network's own layout also proves the shapes when NeMo's is kept.
+    layout = our_layout(group, expected)
+    if ours.weights.layout == "nemo":
+        layout = preserved_layout(group, ours.weights)
+    return _Job(file, group, network, layout)
+
+
+def _check_target(config: ConversionConfig) -> None:
+    """Never touch a folder that is not an earlier conversion."""
+    target = config.output_dir
+    if not target.exists() and not target.is_symlink():
+        return
+    if not target.is_dir():
+        raise ConversionError(f"{target} exists and is not a folder. Choose another --output-dir.")
+    names = {entry.name for entry in target.iterdir()}
+    if not names:
+        return
+    if not {WEIGHTS, CONFIG} <= names:
+        raise ConversionError(f"{target} holds other files than a converted model. Choose another --output-dir.")
+    if not config.overwrite:
+        raise ConversionError(f"{target} already holds a converted model. Choose another folder, or add --overwrite.")
+
+
+@contextmanager
+def _new_folder(config: ConversionConfig) -> Iterator[Path]:
+    """A hidden sibling of the target that takes its place at the end, or vanishes."""
+    target = config.output_dir.absolute()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        hidden = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
+    except OSError as error:
+        raise ConversionError(f"Cannot write in {target.parent}: {error.strerror}.") from error
+    try:
+        hidden.chmod(0o755)  # a temporary folder is for its owner alone
+        yield hidden
+        _move(hidden, target)
+    except OSError as error:
+        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
+        raise ConversionError(f"Cannot write {target}: {reason}. Nothing was left behind.") from error
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _move(hidden: Path, target: Path) -> None:
+    """Put a folder in its place; an earlier one steps aside first and is deleted last."""
+    if not target.exists():
+        hidden.rename(target)
+        return
+    aside = hidden.with_suffix(".replaced")
+    target.rename(aside)
+    try:
+        hidden.rename(target)
+    except OSError:
+        aside.rename(target)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _check_space(folder: Path, jobs: list[_Job]) -> None:
+    needed = sum(safetensors.file_size(job.layout) for job in jobs) + (8 << 20)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OSError(errno.ENOSPC, f"{needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free")
+
+
+def _write_weights(
+    folder: Path, jobs: list[_Job], ours: ModelConfig, nemo: NemoCheckpoint, progress: Progress | None
+) -> None:
+    total = sum(safetensors.file_size(job.layout) for job in jobs)
+    written = 0
+
+    def counted(tensors: Iterator[tuple[str, mx.array]]) -> Iterator[tuple[str, mx.array]]:
+        nonlocal written
+        for name, array in tensors:
+            yield name, array
+            written += array.nbytes
+            nemo.release_pages()  # or the whole file would count as ours in the end
+            if progress is not None:
+                progress(written, total)
+
+    for job in jobs:
+        if ours.weights.layout == "nemo":
+            tensors = preserved_tensors(job.group, job.layout)
+        else:
+            tensors = our_tensors(job.group, job.layout, ours.weights)
+        safetensors.write(folder / job.file, counted(tensors), job.layout)
+
+
+def _write_texts(folder: Path, tokenizer: CanaryTokenizer, ours: ModelConfig, config: ConversionConfig) -> None:
+    """Tokenizers, vocabulary, model card, and config.json last."""
+    for name, proto in tokenizer.model_protos():
+        file = folder / tokenizer_file(name, tokenizer.aggregate)
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(proto)
+    pieces = "".join(f"{tokenizer.piece(i)}\n" for i in range(tokenizer.size))
+    (folder / "vocab.txt").write_text(pieces, encoding="utf-8")
+    (folder / "README.md").write_text(model_card(ours), encoding="utf-8")
+    text = json.dumps(ours.model_dump(), indent=2, ensure_ascii=False)
+    (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+
+
+def _matrices(jobs: list[_Job], ours: ModelConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The quantized matrices, and those whose rows did not divide into groups."""
+    if ours.weights.quantization is None:
+        return (), ()
+    quantized = [name[: -len(".scales")] for job in jobs for name in job.layout if name.endswith(".scales")]
+    modules = [(path, module) for job in jobs for path, module in job.network.named_modules()]
+    kept = [path for path, module in modules if type(module) in (nn.Linear, nn.Embedding)]
+    return tuple(quantized), tuple(sorted(kept))

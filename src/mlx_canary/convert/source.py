@@ -1,0 +1,223 @@
+"""A NeMo checkpoint as a model of ours, before a byte of its weights is read.
+
+In: an opened checkpoint. Out: our configuration, the tokenizer, the tensors and the recipes that turn them into ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlx_canary.config import (
+    AlignerConfig,
+    LanguageConfig,
+    ModelConfig,
+    SourceConfig,
+    SubTokenizer,
+    TokenizerConfig,
+    WeightsConfig,
+)
+from mlx_canary.convert.nemo import NemoCheckpoint
+from mlx_canary.convert.rename import Recipe, Tensor, aligner_recipes, check_sources, network_recipes
+from mlx_canary.convert.translate import (
+    decoder_config,
+    decoding_config,
+    encoder_config,
+    preprocessor_config,
+    prompt_config,
+    validated,
+)
+from mlx_canary.errors import CanaryError, ConversionError
+from mlx_canary.registry import CANARY_MODELS, PublishedModel
+from mlx_canary.text.tokenizer import SPECIAL, CanaryTokenizer
+
+_HEAD = "log_softmax.mlp.layer0.weight"
+_EMBEDDING = "transf_decoder._embedding.token_embedding.weight"
+_KNOWN_TOKENIZERS = ("CanaryTokenizer", "CanaryBPETokenizer", "CanaryMultilingualTokenizer")
+
+
+@dataclass(frozen=True, slots=True)
+class TensorGroup:
+    """The tensors of one network.
+
+    Attributes:
+        tensors: By NeMo's names.
+        recipes: How ours are made.
+        ignored: Tensors without use, with the reason.
+    """
+
+    tensors: Mapping[str, Tensor]
+    recipes: list[Recipe]
+    ignored: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceModel:
+    """Everything that a conversion needs.
+
+    Attributes:
+        config: Ours, with float32 weights in our own layout.
+        tokenizer: The checkpoint's own.
+        network: Tensors of the model itself.
+        aligner: Tensors of the auxiliary CTC model, None where there is none.
+        notes: What the user should know.
+    """
+
+    config: ModelConfig
+    tokenizer: CanaryTokenizer
+    network: TensorGroup
+    aligner: TensorGroup | None
+    notes: list[str]
+
+
+def read_source(nemo: NemoCheckpoint, prompt_format: str | None = None) -> SourceModel:
+    """Understand a checkpoint.
+
+    Args:
+        nemo: Stays open as long as tensors are read.
+        prompt_format: "canary" or "canary2" where the checkpoint calls its template something else.
+
+    Raises:
+        ConversionError: Something in the checkpoint is not supported, missing or contradictory.
+    """
+    notes: list[str] = []
+    tokenizer = _tokenizer(nemo, nemo.config, notes)
+    config = _model_config(nemo, tokenizer, prompt_format, notes)
+    return SourceModel(
+        config=config,
+        tokenizer=tokenizer,
+        network=_group(nemo.tensors, network_recipes(config)),
+        aligner=_group(nemo.timestamps_tensors or {}, aligner_recipes(config.aligner)) if config.aligner else None,
+        notes=notes + _tied(nemo.tensors),
+    )
+
+
+def _model_config(
+    nemo: NemoCheckpoint, tokenizer: CanaryTokenizer, prompt_format: str | None, notes: list[str]
+) -> ModelConfig:
+    stem = nemo.path.name.removesuffix(".nemo")
+    encoder = encoder_config(nemo.config)
+    decoder = decoder_config(nemo.config, _output_size(nemo))
+    sizes = (encoder.n_layers, encoder.d_model, decoder.n_layers, tokenizer.size)
+    published = _published(stem, sizes)
+    if stem in CANARY_MODELS and published is None:
+        notes.append(f"It is called {stem} but has other sizes, so it is treated as a model of its own.")
+    return validated(
+        ModelConfig,
+        dict(
+            format_version=1,
+            name=stem,
+            weights=WeightsConfig(layout="mlx", dtype="float32", quantization=None),
+            preprocessor=preprocessor_config(nemo.config),
+            encoder=encoder,
+            decoder=decoder,
+            tokenizer=_tokenizer_config(tokenizer),
+            prompt=prompt_config(nemo.config, prompt_format),
+            decoding=decoding_config(nemo.config),
+            languages=published.languages if published else _languages(tokenizer),
+            aligner=_aligner_config(nemo, tokenizer, notes),
+            source=SourceConfig(
+                file=nemo.path.name,
+                nemo_version=_text(nemo.config.get("nemo_version")),
+                license=published.license if published else None,
+            ),
+        ),
+        "whole",
+    )
+
+
+def _published(stem: str, sizes: tuple[int, int, int, int]) -> PublishedModel | None:
+    """The published checkpoint that this is, by its name and its sizes; fine-tunes share the sizes alone."""
+    model = CANARY_MODELS.get(stem)
+    return model if model is not None and model.sizes == sizes else None
+
+
+def _languages(tokenizer: CanaryTokenizer) -> LanguageConfig | None:
+    """An aggregate tokenizer has one model for each language. Otherwise nobody can tell."""
+    tags = set(tokenizer.special_tokens)
+    names = [name for name in tokenizer.sub_tokenizers if name != SPECIAL]
+    spoken = tuple(name for name in names if f"<|{name}|>" in tags)
+    if not spoken or len(spoken) < len(names):
+        return None
+    return LanguageConfig(
+        spoken=spoken, translation="any" if len(spoken) > 1 else "none", translated=spoken, pnc_switch=True
+    )
+
+
+def _tokenizer(nemo: NemoCheckpoint, config: Mapping[str, Any], notes: list[str]) -> CanaryTokenizer:
+    section = config.get("tokenizer")
+    if not isinstance(section, Mapping):
+        raise ConversionError("The checkpoint's configuration lacks the section 'tokenizer'.")
+    custom = section.get("custom_tokenizer")
+    target = str(custom.get("_target_", "")).rsplit(".", 1)[-1] if isinstance(custom, Mapping) else ""
+    if target and target not in _KNOWN_TOKENIZERS:
+        notes.append(f"Its tokenizer class {target} is read as NeMo's own Canary tokenizer.")
+    kind = section.get("type")
+    if kind == "agg":
+        langs = section.get("langs")
+        if not isinstance(langs, Mapping) or not langs:
+            raise ConversionError("tokenizer.langs is missing or empty in the checkpoint's configuration.")
+        models = [(str(name), _artifact(nemo, part, f"tokenizer.langs.{name}")) for name, part in langs.items()]
+    elif kind == "bpe":
+        models = [("tokenizer", _artifact(nemo, section, "tokenizer"))]
+    else:
+        raise ConversionError(f"tokenizer.type={kind!r} is not supported; only 'agg' and 'bpe' are.")
+    try:
+        return CanaryTokenizer.from_models(models, aggregate=kind == "agg")
+    except CanaryError as error:
+        raise ConversionError(f"The checkpoint's tokenizer cannot be used: {error}") from error
+
+
+def _artifact(nemo: NemoCheckpoint, section: Any, where: str) -> bytes:
+    reference = section.get("model_path") if isinstance(section, Mapping) else None
+    if not isinstance(reference, str):
+        raise ConversionError(f"{where}.model_path is missing in the checkpoint's configuration.")
+    return nemo.artifact(reference)
+
+
+def _tokenizer_config(tokenizer: CanaryTokenizer) -> TokenizerConfig:
+    parts = tokenizer.sub_tokenizers.items() if tokenizer.aggregate else ()
+    values = dict(
+        type="agg" if tokenizer.aggregate else "bpe",
+        size=tokenizer.size,
+        sub_tokenizers=tuple(validated(SubTokenizer, dict(name=n, size=s), "tokenizer") for n, s in parts),
+    )
+    return validated(TokenizerConfig, values, "tokenizer")
+
+
+def _aligner_config(nemo: NemoCheckpoint, tokenizer: CanaryTokenizer, notes: list[str]) -> AlignerConfig | None:
+    config = nemo.timestamps_config
+    if config is None:
+        return None
+    theirs = _tokenizer(nemo, config, notes)
+    if theirs.model_protos() != tokenizer.model_protos():
+        raise ConversionError("The auxiliary CTC model has another tokenizer than the model; that is not supported.")
+    values = dict(
+        preprocessor=preprocessor_config(config),
+        encoder=encoder_config(config),
+        tokenizer=_tokenizer_config(theirs),
+    )
+    return validated(AlignerConfig, values, "auxiliary CTC model's")
+
+
+def _output_size(nemo: NemoCheckpoint) -> int:
+    head = nemo.tensors.get(_HEAD)
+    if head is None or len(head.shape) != 2:
+        raise ConversionError(f"The checkpoint lacks the matrix {_HEAD!r}.")
+    return head.shape[0]
+
+
+def _group(tensors: Mapping[str, Tensor], recipes: list[Recipe]) -> TensorGroup:
+    return TensorGroup(tensors, recipes, check_sources(recipes, tensors))
+
+
+def _tied(tensors: Mapping[str, Any]) -> list[str]:
+    head, embedding = tensors.get(_HEAD), tensors.get(_EMBEDDING)
+    if head is None or embedding is None or head.storage_key == embedding.storage_key:
+        return []
+    return ["The head and the token embedding are stored twice; the head's values are used, as NeMo does."]
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,87 @@
+"""Our tensors, made one at a time: cast, quantized and checked against what the network expects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from mlx_canary.backend import mx
+from mlx_canary.config import WeightsConfig
+from mlx_canary.convert.rename import Array, make
+from mlx_canary.convert.source import TensorGroup
+from mlx_canary.errors import ConversionError
+
+Expected = dict[str, tuple[tuple[int, ...], mx.Dtype]]
+
+
+def our_layout(group: TensorGroup, expected: Expected) -> Expected:
+    """The expected tensors in the order in which `our_tensors` makes them."""
+    layout: Expected = {}
+    for name in (name for recipe in group.recipes for name in recipe.targets):
+        prefix = name.removesuffix(".weight")
+        parts = (name, f"{prefix}.scales", f"{prefix}.biases") if name.endswith(".weight") else (name,)
+        layout |= {part: expected[part] for part in parts if part in expected}
+    assert set(layout) == set(expected), f"no recipe fills {sorted(set(expected) - set(layout))[:5]}"
+    return layout
+
+
+def our_tensors(group: TensorGroup, expected: Expected, weights: WeightsConfig) -> Iterator[tuple[str, mx.array]]:
+    """Every expected tensor once, in the order of the recipes.
+
+    Raises:
+        ConversionError: A tensor has another shape than the configuration says, or is not finite.
+    """
+    for recipe in group.recipes:
+        for name, value in make(recipe, group.tensors).items():
+            for part, array in _finished(name, value, expected, weights):
+                _check(part, array, expected, recipe.sources)
+                yield part, array
+
+
+def preserved_layout(group: TensorGroup, weights: WeightsConfig) -> Expected:
+    """The source's own tensors, in the conversion's type. The preprocessor's stay in float32."""
+    dtype = getattr(mx, weights.dtype)
+    names = [source for recipe in group.recipes for source in recipe.sources]
+    return {
+        name: (tuple(group.tensors[name].shape), mx.float32 if name.startswith("preprocessor.") else dtype)
+        for name in names
+    }
+
+
+def preserved_tensors(group: TensorGroup, layout: Expected) -> Iterator[tuple[str, mx.array]]:
+    """The source's own tensors, in the order of the layout."""
+    for name, (_, dtype) in layout.items():
+        yield name, _cast(name, group.tensors[name].read(), dtype)
+
+
+def _cast(name: str, value: Array, dtype: mx.Dtype) -> mx.array:
+    array = mx.array(np.ascontiguousarray(value, np.float32)).astype(dtype)
+    if not mx.isfinite(array).all().item():
+        raise ConversionError(
+            f"The tensor {name} has values that are not finite as {str(dtype).rsplit('.', 1)[-1]}. "
+            "The checkpoint is damaged, or needs another --dtype."
+        )
+    return array
+
+
+def _finished(name: str, value: Array, expected: Expected, weights: WeightsConfig) -> list[tuple[str, mx.array]]:
+    """One tensor, or the three parts of a quantized one."""
+    if name not in expected:
+        raise AssertionError(f"the network has no parameter {name}")
+    prefix, quantization = name.removesuffix(".weight"), weights.quantization
+    if quantization is None or f"{prefix}.scales" not in expected or not name.endswith(".weight"):
+        return [(name, _cast(name, value, expected[name][1]))]
+    array = _cast(name, value, getattr(mx, weights.dtype))
+    if array.ndim != 2 or array.shape[1] % quantization.group_size:
+        return [(name, array)]  # the check of the shape says what is wrong
+    parts = mx.quantize(array, quantization.group_size, quantization.bits)
+    return list(zip((name, f"{prefix}.scales", f"{prefix}.biases"), parts, strict=True))
+
+
+def _check(name: str, array: mx.array, expected: Expected, sources: tuple[str, ...]) -> None:
+    if tuple(array.shape) != expected[name][0]:
+        raise ConversionError(
+            f"The tensor {' + '.join(sources)} gives {name} the shape {tuple(array.shape)}, "
+            f"but the configuration calls for {expected[name][0]}."
+        )

@@ -1,0 +1,71 @@
+"""The networks that a configuration describes, with weights of the right shapes and types but no values yet.
+
+Both the converter and the loader take the list of tensors from here, so that they cannot disagree.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, cast
+
+from mlx.utils import tree_flatten
+
+from mlx_canary.backend import mx, nn
+from mlx_canary.config import ModelConfig, PreprocessorConfig, Quantization, WeightsConfig
+from mlx_canary.network.canary import CanaryNetwork
+from mlx_canary.network.ctc import CTCNetwork
+
+_PREPROCESSOR = "preprocessor."
+
+
+def build_network(config: ModelConfig) -> CanaryNetwork:
+    """The main network, unevaluated."""
+    network = CanaryNetwork(config)
+    _store_as(network, config.weights)
+    return network
+
+
+def build_aligner(config: ModelConfig) -> CTCNetwork:
+    """The auxiliary CTC network, unevaluated.
+
+    Raises:
+        ValueError: The checkpoint has none.
+    """
+    if config.aligner is None:
+        raise ValueError(f"{config.name} has no auxiliary CTC model.")
+    network = CTCNetwork(config.aligner)
+    _store_as(network, config.weights)
+    return network
+
+
+def expected_tensors(
+    network: nn.Module, preprocessor: PreprocessorConfig
+) -> dict[str, tuple[tuple[int, ...], mx.Dtype]]:
+    """Shape and type of every tensor in a network's file, the preprocessor's included."""
+    tensors = {name: (tuple(value.shape), value.dtype) for name, value in parameters(network)}
+    return tensors | {
+        f"{_PREPROCESSOR}window": ((preprocessor.window_length,), mx.float32),
+        f"{_PREPROCESSOR}filterbank": ((preprocessor.features, preprocessor.n_fft // 2 + 1), mx.float32),
+    }
+
+
+def _store_as(network: nn.Module, weights: WeightsConfig) -> None:
+    network.set_dtype(getattr(mx, weights.dtype))
+    if weights.quantization is not None:
+        nn.quantize(
+            network,
+            weights.quantization.group_size,
+            weights.quantization.bits,
+            class_predicate=partial(_fits, weights.quantization),
+        )
+
+
+def _fits(quantization: Quantization, path: str, module: Any) -> bool:
+    """Rows must divide into groups; a matrix whose rows do not stays as it is."""
+    is_matrix = isinstance(module, nn.Linear | nn.Embedding)
+    return is_matrix and module.weight.shape[-1] % quantization.group_size == 0
+
+
+def parameters(network: nn.Module) -> list[tuple[str, mx.array]]:
+    """All weights with their names."""
+    return cast(list[tuple[str, mx.array]], tree_flatten(network.parameters()))

@@ -1,0 +1,151 @@
+"""The FastConformer encoder: features in, one state for every 80 ms out.
+
+Mirrors NeMo's ConformerEncoder with dw_striding subsampling. Batch norm is folded into the depthwise convolution when a
+checkpoint is converted. Whatever lies past an item's length never reaches a valid frame, so a batch gives each item
+what it would get alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from mlx_canary.backend import mx, nn
+from mlx_canary.config import EncoderConfig
+from mlx_canary.network.attention import LocalRelPositionAttention, RelPositionAttention
+
+
+def subsampled_length(n_frames: int, factor: int) -> int:
+    """Encoder frames of so many feature frames: halved, rounding up, once for each stride of two."""
+    return -(-n_frames // factor)
+
+
+def valid_frames(n_frames: int, lengths: Sequence[int]) -> mx.array | None:
+    """(B, S) true where a frame belongs to its item; None where all do."""
+    if min(lengths) >= n_frames:
+        return None
+    return mx.arange(n_frames) < mx.array(list(lengths))[:, None]
+
+
+class Subsampling(nn.Module):
+    """Strided convolutions over time and frequency. (B, T, M) -> (B, S, D).
+
+    `convs` alternates as NeMo's stack without its activations: a full convolution, then for each further halving a
+    depthwise and a pointwise one.
+    """
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        C = config.subsampling_conv_channels
+        n_halvings = int(math.log2(config.subsampling_factor))
+        self.first = nn.Conv2d(1, C, 3, stride=2, padding=1)
+        self.depthwise = [nn.Conv2d(C, C, 3, stride=2, padding=1, groups=C) for _ in range(n_halvings - 1)]
+        self.pointwise = [nn.Linear(C, C) for _ in range(n_halvings - 1)]
+        n_bins = subsampled_length(config.feat_in, config.subsampling_factor)
+        self.out = nn.Linear(C * n_bins, config.d_model)
+
+    def __call__(self, frames: mx.array, lengths: Sequence[int]) -> mx.array:
+        x = frames[..., None]  # (B, T, M, 1)
+        lengths = list(lengths)
+        x, lengths = self._halved(nn.relu(self.first(x)), lengths)
+        for depthwise, pointwise in zip(self.depthwise, self.pointwise, strict=True):
+            x, lengths = self._halved(nn.relu(pointwise(depthwise(x))), lengths)
+        B, S, F, C = x.shape
+        # NeMo flattens channel-major.
+        return self.out(x.transpose(0, 1, 3, 2).reshape(B, S, C * F))
+
+    @staticmethod
+    def _halved(x: mx.array, lengths: list[int]) -> tuple[mx.array, list[int]]:
+        """Zero what lies past the halved lengths: the next convolution must not see it."""
+        lengths = [subsampled_length(length, 2) for length in lengths]
+        valid = valid_frames(x.shape[1], lengths)
+        return (x if valid is None else mx.where(valid[..., None, None], x, 0)), lengths
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with SiLU between."""
+
+    def __init__(self, d_model: int, d_ff: int, bias: bool) -> None:
+        super().__init__()
+        self.w1 = nn.Linear(d_model, d_ff, bias=bias)
+        self.w2 = nn.Linear(d_ff, d_model, bias=bias)
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return self.w2(nn.silu(self.w1(x)))
+
+
+class Convolution(nn.Module):
+    """The Conformer's convolution module: gate, depthwise convolution over time, norm, SiLU."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        D, bias = config.d_model, config.use_bias
+        folded = config.conv_norm_type == "batch_norm"
+        self.pointwise1 = nn.Linear(D, 2 * D, bias=bias)
+        self.depthwise = nn.Conv1d(
+            D, D, config.conv_kernel_size, padding=config.conv_kernel_size // 2, groups=D, bias=bias or folded
+        )
+        if not folded:
+            self.norm = nn.LayerNorm(D, eps=1e-5)
+        self.pointwise2 = nn.Linear(D, D, bias=bias)
+
+    def __call__(self, x: mx.array, valid: mx.array | None) -> mx.array:
+        """(B, S, D), (B, S) -> (B, S, D)."""
+        x = nn.glu(self.pointwise1(x))
+        if valid is not None:
+            x = mx.where(valid[..., None], x, 0)
+        x = self.depthwise(x)
+        if "norm" in self:
+            x = self.norm(x)
+        return self.pointwise2(nn.silu(x))
+
+
+class ConformerBlock(nn.Module):
+    """Half a feed-forward, attention, convolution, half a feed-forward, each around a residual."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        D, bias = config.d_model, config.use_bias
+        attention = (
+            LocalRelPositionAttention if config.self_attention_model == "rel_pos_local_attn" else RelPositionAttention
+        )
+        self.norm_feed_forward1 = nn.LayerNorm(D, eps=1e-5)
+        self.feed_forward1 = FeedForward(D, config.d_ff, bias)
+        self.norm_attention = nn.LayerNorm(D, eps=1e-5)
+        self.attention = attention(D, config.n_heads, config.att_context_size, bias)
+        self.norm_conv = nn.LayerNorm(D, eps=1e-5)
+        self.conv = Convolution(config)
+        self.norm_feed_forward2 = nn.LayerNorm(D, eps=1e-5)
+        self.feed_forward2 = FeedForward(D, config.d_ff, bias)
+        self.norm_out = nn.LayerNorm(D, eps=1e-5)
+
+    def __call__(self, x: mx.array, positions: mx.array, valid: mx.array | None) -> mx.array:
+        """(B, S, D), the table of positions, (B, S) -> (B, S, D)."""
+        keys = None if valid is None else valid[:, None, None]
+        x = x + 0.5 * self.feed_forward1(self.norm_feed_forward1(x))
+        x = x + self.attention(self.norm_attention(x), positions, keys)
+        x = x + self.conv(self.norm_conv(x), valid)
+        x = x + 0.5 * self.feed_forward2(self.norm_feed_forward2(x))
+        out: mx.array = self.norm_out(x)
+        return out
+
+
+class ConformerEncoder(nn.Module):
+    """Subsampling and the stack of blocks."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.subsampling_factor = config.subsampling_factor
+        self.scale = math.sqrt(config.d_model) if config.xscaling else 1.0
+        self.subsampling = Subsampling(config)
+        self.blocks = [ConformerBlock(config) for _ in range(config.n_layers)]
+
+    def __call__(self, frames: mx.array, lengths: Sequence[int]) -> tuple[mx.array, tuple[int, ...]]:
+        """(B, T, M) and valid frames -> (B, S, D) and valid encoder frames."""
+        x = self.subsampling(frames, lengths) * self.scale
+        encoded = tuple(subsampled_length(length, self.subsampling_factor) for length in lengths)
+        valid = valid_frames(x.shape[1], encoded)
+        positions = self.blocks[0].attention.positions(x.shape[1]).astype(x.dtype)
+        for block in self.blocks:
+            x = block(x, positions, valid)
+        return x, encoded

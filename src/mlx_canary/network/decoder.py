@@ -1,0 +1,116 @@
+"""The Transformer decoder: tokens and encoder states in, hidden states out.
+
+Mirrors NeMo's TransformerDecoder with pre_ln. NeMo caches every layer's input and projects it anew at each step; here
+the projected keys and values are kept instead, which is the same arithmetic done once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mlx_canary.backend import mx, nn
+from mlx_canary.config import DecoderConfig
+from mlx_canary.network.attention import MultiHeadAttention
+from mlx_canary.network.cache import DecoderCache, KeyValueCache
+
+
+class TokenEmbedding(nn.Module):
+    """Token plus position, normalised. The position table is the checkpoint's own."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.token = nn.Embedding(config.output_size, config.hidden_size)
+        self.position = mx.zeros((config.max_sequence_length, config.hidden_size))
+        self.norm = nn.LayerNorm(config.hidden_size, eps=1e-5)
+
+    def __call__(self, ids: mx.array, positions: mx.array) -> mx.array:
+        """(B, U) and (B, U) -> (B, U, W)."""
+        embedded: mx.array = self.norm(self.token(ids) + self.position[positions])
+        return embedded
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with the decoder's activation between."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.activation = nn.relu if config.hidden_act == "relu" else nn.gelu
+        self.w1 = nn.Linear(config.hidden_size, config.inner_size)
+        self.w2 = nn.Linear(config.inner_size, config.hidden_size)
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return self.w2(self.activation(self.w1(x)))
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention, cross-attention and feed-forward, each behind its norm and around a residual."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        W = config.hidden_size
+        self.norm_self_attention = nn.LayerNorm(W, eps=1e-5)
+        self.self_attention = MultiHeadAttention(W, config.n_heads)
+        self.norm_cross_attention = nn.LayerNorm(W, eps=1e-5)
+        self.cross_attention = MultiHeadAttention(W, config.n_heads)
+        self.norm_feed_forward = nn.LayerNorm(W, eps=1e-5)
+        self.feed_forward = FeedForward(config)
+
+    def __call__(
+        self,
+        x: mx.array,
+        tokens: KeyValueCache,
+        self_mask: mx.array | None,
+        cross: tuple[mx.array, mx.array],
+        cross_mask: mx.array | None,
+    ) -> mx.array:
+        """(B, U, W) -> (B, U, W); the new keys and values are appended to `tokens`."""
+        y = self.norm_self_attention(x)
+        x = x + self.self_attention(y, *tokens.append(*self.self_attention.keys_values(y)), self_mask)
+        x = x + self.cross_attention(self.norm_cross_attention(x), *cross, cross_mask)
+        return x + self.feed_forward(self.norm_feed_forward(x))
+
+
+class TransformerDecoder(nn.Module):
+    """Embedding, layers and final norm; the head belongs to the network."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.embedding = TokenEmbedding(config)
+        self.layers = [DecoderLayer(config) for _ in range(config.n_layers)]
+        if config.final_layer_norm:
+            self.final_norm = nn.LayerNorm(config.hidden_size, eps=1e-5)
+
+    def start(self, states: mx.array, valid: mx.array | None, n_pad: Sequence[int]) -> DecoderCache:
+        """A fresh cache over encoder states (B, S, W), valid where (B, S) is true."""
+        return DecoderCache(
+            cross=[layer.cross_attention.keys_values(states) for layer in self.layers],
+            cross_mask=None if valid is None else valid[:, None, None],
+            n_pad=mx.array(list(n_pad)),
+            has_padding=any(n_pad),
+            tokens=[KeyValueCache() for _ in self.layers],
+        )
+
+    def __call__(self, ids: mx.array, cache: DecoderCache) -> mx.array:
+        """The next tokens (B, U) of every item -> hidden states (B, U, W)."""
+        U = ids.shape[1]
+        index = mx.arange(cache.length, cache.length + U)
+        # Rows that are already finished may run past the table; nobody reads them.
+        last = self.embedding.position.shape[0] - 1
+        positions = mx.clip(index - cache.n_pad[:, None], 0, last)
+        mask = self._self_mask(index, cache, cache.length + U)
+        x = self.embedding(ids, positions)
+        for layer, tokens, cross in zip(self.layers, cache.tokens, cache.cross, strict=True):
+            x = layer(x, tokens, mask, cross, cache.cross_mask)
+        return self.final_norm(x) if "final_norm" in self else x
+
+    @staticmethod
+    def _self_mask(index: mx.array, cache: DecoderCache, length: int) -> mx.array | None:
+        """(B, 1, U, L): earlier tokens and itself, but no padding (which may look at itself, to have something)."""
+        if len(index) == 1 and not cache.has_padding:
+            return None
+        keys = mx.arange(length)
+        causal = keys <= index[:, None]
+        if not cache.has_padding:
+            return causal[None, None]
+        real = keys >= cache.n_pad[:, None, None]
+        return ((causal & real) | (keys == index[:, None]))[:, None]

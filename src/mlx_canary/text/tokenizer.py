@@ -1,0 +1,188 @@
+"""Text to token ids and back, with the checkpoint's own SentencePiece models.
+
+Mirrors NeMo's CanaryTokenizer (several models whose ids follow each other) and CanaryBPETokenizer (one model).
+Knows nothing about prompts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import sentencepiece
+
+from mlx_canary.errors import CheckpointError, PromptError
+
+SPECIAL = "spl_tokens"
+_SPECIAL_PIECE = re.compile(r"<\|[^|]*\|>|<pad>|<unk>")
+# NeMo renames a two-letter language for checkpoints whose sub-tokenizers carry a region.
+_REGIONS = {"en": "en-US", "es": "es-ES", "fr": "fr-FR", "de": "de-DE"}
+
+
+@dataclass(frozen=True, slots=True)
+class _SubTokenizer:
+    name: str
+    offset: int
+    processor: sentencepiece.SentencePieceProcessor
+
+    @property
+    def size(self) -> int:
+        return int(self.processor.get_piece_size())
+
+
+class CanaryTokenizer:
+    """The tokenizer of a checkpoint, single or aggregate.
+
+    Args:
+        model_path: A SentencePiece `.model` file, or the folder of a converted checkpoint.
+
+    Raises:
+        CheckpointError: The files are missing or are not SentencePiece models.
+    """
+
+    def __init__(self, model_path: str | Path) -> None:
+        models, aggregate = _read_models(Path(model_path))
+        self._build(models, aggregate)
+
+    @classmethod
+    def from_models(cls, models: Sequence[tuple[str, bytes]], aggregate: bool) -> CanaryTokenizer:
+        """From serialized SentencePiece models with their names, in the order of their ids."""
+        tokenizer = cls.__new__(cls)
+        tokenizer._build(models, aggregate)
+        return tokenizer
+
+    def _build(self, models: Sequence[tuple[str, bytes]], aggregate: bool) -> None:
+        self.aggregate = aggregate
+        self._parts: list[_SubTokenizer] = []
+        self.size = 0
+        for name, proto in models:
+            part = _SubTokenizer(name, self.size, _processor(name, proto))
+            self._parts.append(part)
+            self.size += part.size
+        if aggregate and SPECIAL not in self.sub_tokenizers:
+            raise CheckpointError(
+                f"The aggregate tokenizer has no sub-tokenizer {SPECIAL!r}; it has: {', '.join(self.sub_tokenizers)}."
+            )
+        self.bos_id = self.special_id("<|startoftranscript|>")
+        self.eos_id = self.special_id("<|endoftext|>")
+        self.pad_id = self.special_id("<pad>")
+
+    @property
+    def sub_tokenizers(self) -> dict[str, int]:
+        """Names of the sub-tokenizers and their sizes, in the order of their ids."""
+        return {part.name: part.size for part in self._parts}
+
+    @property
+    def special_tokens(self) -> list[str]:
+        """All special tokens that a prompt may contain."""
+        return [piece for piece in map(self.piece, range(self._special.size)) if _SPECIAL_PIECE.fullmatch(piece)]
+
+    @property
+    def _special(self) -> _SubTokenizer:
+        return next((part for part in self._parts if part.name == SPECIAL), self._parts[0])
+
+    def special_id(self, token: str) -> int:
+        """The id of a special token.
+
+        Ordinary pieces occur in several sub-tokenizers, so only the special one is searched.
+
+        Raises:
+            PromptError: The checkpoint has no such token.
+        """
+        local = self._special.processor.piece_to_id(token)
+        if self._special.processor.id_to_piece(local) != token:
+            raise PromptError(f"This checkpoint's tokenizer has no token {token!r}.")
+        return self._special.offset + int(local)
+
+    def encode(self, text: str, language: str | None = None) -> list[int]:
+        """Ids of a text.
+
+        Args:
+            text: Any text. A single model also recognises special tokens in it; an aggregate one does not.
+            language: Which sub-tokenizer to use; aggregate tokenizers need it.
+
+        Raises:
+            PromptError: An aggregate tokenizer got no language, or one that it does not have.
+        """
+        part = self._sub_tokenizer(language) if self.aggregate else self._parts[0]
+        return [part.offset + int(i) for i in part.processor.encode(text)]
+
+    def decode(self, ids: Iterable[int], skip_special: bool = False) -> str:
+        """The text of these ids, as NeMo makes it.
+
+        An aggregate tokenizer's text keeps the space before its first word. With `skip_special`, special tokens are
+        left out (NeMo has no such filter).
+
+        Raises:
+            IndexError: An id is outside the vocabulary.
+        """
+        ids = list(ids)
+        pieces = [self.piece(i) for i in ids]
+        if skip_special:
+            ids = [i for i, piece in zip(ids, pieces, strict=True) if not _SPECIAL_PIECE.fullmatch(piece)]
+        if self.aggregate:
+            return "".join(map(self.piece, ids)).replace("▁", " ")
+        return str(self._parts[0].processor.decode(ids))
+
+    def piece(self, token_id: int) -> str:
+        """The piece of one id."""
+        if not 0 <= token_id < self.size:
+            raise IndexError(f"Token id {token_id} is outside the vocabulary of {self.size} pieces.")
+        part = next(part for part in reversed(self._parts) if token_id >= part.offset)
+        return str(part.processor.id_to_piece(token_id - part.offset))
+
+    def model_protos(self) -> list[tuple[str, bytes]]:
+        """Names and serialized models, as `from_models` takes them."""
+        return [(part.name, part.processor.serialized_model_proto()) for part in self._parts]
+
+    def _sub_tokenizer(self, language: str | None) -> _SubTokenizer:
+        known = [part for part in self._parts if part.name != SPECIAL]
+        for part in known:
+            if language in (part.name, SPECIAL) or _REGIONS.get(str(language)) == part.name:
+                return self._special if language == SPECIAL else part
+        raise PromptError(
+            f"Encoding text needs one of this tokenizer's languages, not {language!r}: "
+            f"{', '.join(part.name for part in known)}."
+        )
+
+
+def _processor(name: str, proto: bytes) -> sentencepiece.SentencePieceProcessor:
+    processor = sentencepiece.SentencePieceProcessor()
+    try:
+        loaded = bool(proto) and processor.LoadFromSerializedProto(proto)
+    except RuntimeError:
+        loaded = False
+    if not loaded:
+        raise CheckpointError(f"The tokenizer {name!r} is not a SentencePiece model ({len(proto)} bytes).")
+    return processor
+
+
+def _read_models(path: Path) -> tuple[list[tuple[str, bytes]], bool]:
+    """The models of a `.model` file or of a converted checkpoint's folder, and whether they form an aggregate."""
+    if path.is_file():
+        return [(path.stem, path.read_bytes())], False
+    try:
+        tokenizer = json.loads((path / "config.json").read_text(encoding="utf-8"))["tokenizer"]
+        aggregate = tokenizer["type"] == "agg"
+        names = [str(part["name"]) for part in tokenizer["sub_tokenizers"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} is neither a SentencePiece .model file nor the folder of a converted checkpoint: {error!r}."
+        ) from error
+    files = (
+        [(name, path / tokenizer_file(name, aggregate)) for name in names]
+        if aggregate
+        else [("tokenizer", path / tokenizer_file("tokenizer", aggregate))]
+    )
+    for _, file in files:
+        if not file.is_file():
+            raise CheckpointError(f"{path} lacks {file.relative_to(path)}; convert the checkpoint again.")
+    return [(name, file.read_bytes()) for name, file in files], aggregate
+
+
+def tokenizer_file(name: str, aggregate: bool) -> str:
+    """Where a converted checkpoint keeps a SentencePiece model, relative to its folder."""
+    return f"tokenizers/{name}.model" if aggregate else "tokenizer.model"

@@ -1,0 +1,145 @@
+"""Adapter of the reference recordings' `check_reference.py` for this project.
+
+    python check_reference.py --adapter tools/reference_adapter.py
+
+Only calls what the package offers; the stages between (one layer's output, say) are taken by running the network's own
+modules in the order in which the network runs them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlx_canary.audio.features import Preprocessor
+from mlx_canary.audio.load import load_audio
+from mlx_canary.backend import mx
+from mlx_canary.decoding.greedy import decode_greedy
+from mlx_canary.load_models import LoadedModel, load_nemo
+from mlx_canary.network.conformer import ConformerEncoder, subsampled_length, valid_frames
+from mlx_canary.text.prompt import Prompt, encode_prompt
+from mlx_canary.types import Audio, EncoderOutput, Features
+
+Stages = dict[str, Any]
+
+
+def load(nemo_path: str) -> LoadedModel:
+    return load_nemo(Path(nemo_path))
+
+
+def features(model: LoadedModel, audio: np.ndarray, lengths: np.ndarray) -> Stages:
+    computed = _features(model.preprocessor, audio, lengths)
+    return {"mel": np.array(computed.frames.transpose(0, 2, 1)), "mel_len": np.array(computed.lengths)}
+
+
+def encode_features(model: LoadedModel, mel: np.ndarray, mel_len: np.ndarray) -> Stages:
+    lengths = tuple(int(n) for n in mel_len)
+    frames = mx.array(np.ascontiguousarray(mel.transpose(0, 2, 1)[:, : max(lengths)]))
+    return _encoder_stages(model, Features(frames, lengths))
+
+
+def encode(model: LoadedModel, audio: np.ndarray, lengths: np.ndarray) -> Stages:
+    return _encoder_stages(model, _features(model.preprocessor, audio, lengths))
+
+
+def teacher_forcing(model: LoadedModel, states: np.ndarray, mask: np.ndarray, ids: np.ndarray) -> Stages:
+    network, decoder = model.network, model.network.decoder
+    B = len(states)
+    encoded = EncoderOutput(mx.array(states), tuple(int(n) for n in mask.sum(axis=1)))
+    tokens = mx.array(np.tile(np.asarray(ids, np.int32), (B, 1)))
+    stages: Stages = {"logits": network.step(tokens, network.start(encoded, [0] * B))}
+    cache = network.start(encoded, [0] * B)
+    index = mx.arange(len(ids))
+    x = decoder.embedding(tokens, mx.broadcast_to(index, (B, len(ids))))
+    stages["dec_embedding"] = x
+    causal = (index <= index[:, None])[None, None]
+    for n, layer in enumerate(decoder.layers):
+        x = layer(x, cache.tokens[n], causal, cache.cross[n], cache.cross_mask)
+        stages[f"dec_layer_{n}"] = x
+    stages["dec_final"] = decoder.final_norm(x)
+    return _as_numpy(stages)
+
+
+def prompt(model: LoadedModel, slots: dict[str, str]) -> list[int]:
+    asked = Prompt.from_slots({**model.config.prompt.defaults, **slots})
+    return encode_prompt(asked, model.config.prompt.format, model.tokenizer)
+
+
+def tokenize(model: LoadedModel, text: str, lang: str) -> list[int]:
+    return model.tokenizer.encode(text, lang)
+
+
+def detokenize(model: LoadedModel, ids: list[int]) -> str:
+    return model.tokenizer.decode(ids)
+
+
+def greedy(
+    model: LoadedModel, audio: np.ndarray, lengths: np.ndarray, prompt_ids: list[int], max_delta: int
+) -> list[list[int]]:
+    encoded = model.network.encode(_features(model.preprocessor, audio, lengths))
+    # NeMo counts the frames of the padded batch, and one feature frame more than it calls valid.
+    n_frames = subsampled_length(max(lengths) // 160 + 1, model.config.encoder.subsampling_factor)
+    room = min(model.config.decoder.max_sequence_length, n_frames + max_delta) - len(prompt_ids)
+    hypotheses = decode_greedy(
+        model.network,
+        encoded,
+        [prompt_ids] * len(audio),
+        [room] * len(audio),
+        model.tokenizer.eos_id,
+        model.tokenizer.size,
+    )
+    return [list(hypothesis.tokens) for hypothesis in hypotheses]
+
+
+def resample(samples: np.ndarray, rate: int) -> np.ndarray:
+    return load_audio(Audio(samples, rate), sample_rate=16_000).samples
+
+
+def ctc_log_probs(model: LoadedModel, audio: np.ndarray) -> np.ndarray:
+    assert model.aligner is not None
+    log_probs, _ = model.aligner.network(model.aligner.preprocessor([audio]))
+    return np.array(log_probs[0])
+
+
+def _features(preprocessor: Preprocessor, audio: np.ndarray, lengths: np.ndarray) -> Features:
+    return preprocessor([row[: int(n)] for row, n in zip(audio, lengths, strict=True)])
+
+
+def _encoder_stages(model: LoadedModel, computed: Features) -> Stages:
+    encoder: ConformerEncoder = model.network.encoder
+    x = encoder.subsampling(computed.frames, computed.lengths)
+    lengths = tuple(subsampled_length(n, encoder.subsampling_factor) for n in computed.lengths)
+    stages: Stages = {"pre_encode": x, "pre_encode_len": np.array(lengths, np.int32)}
+    x = x * encoder.scale
+    stages["pos_enc.x"] = x
+    valid = valid_frames(x.shape[1], lengths)
+    positions = encoder.blocks[0].attention.positions(x.shape[1])
+    stages |= _first_block(encoder.blocks[0], x, positions, valid)
+    for n, block in enumerate(encoder.blocks):
+        x = block(x, positions, valid)
+        stages[f"layer_{n}"] = x
+    states, encoded_lengths = encoder(computed.frames, computed.lengths)
+    projected = model.network.project(states)
+    stages |= {"encoder": states, "encoder_len": np.array(encoded_lengths, np.int32), "enc_dec_proj": projected}
+    return _as_numpy(stages)
+
+
+def _first_block(block: Any, x: mx.array, positions: mx.array, valid: mx.array | None) -> Stages:
+    if x.shape[0] > 1:
+        return {}  # recorded for single runs only
+    stages = {"layer_0.feed_forward1": block.feed_forward1(block.norm_feed_forward1(x))}
+    x = x + 0.5 * stages["layer_0.feed_forward1"]
+    stages["layer_0.self_attn"] = block.attention(
+        block.norm_attention(x), positions, None if valid is None else valid[:, None, None]
+    )
+    x = x + stages["layer_0.self_attn"]
+    stages["layer_0.conv"] = block.conv(block.norm_conv(x), valid)
+    x = x + stages["layer_0.conv"]
+    stages["layer_0.feed_forward2"] = block.feed_forward2(block.norm_feed_forward2(x))
+    return stages
+
+
+def _as_numpy(stages: Stages) -> Stages:
+    return {name: np.array(value) for name, value in stages.items()}
