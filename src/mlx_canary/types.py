@@ -79,37 +79,68 @@ class Hypothesis:
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
-    """A stretch of the recording with its text.
+class Word:
+    """One word with its time.
 
     Attributes:
-        text: What was said.
+        text: With its punctuation, without spaces around it.
         start: Seconds from the start of the recording.
         end: Seconds from the start of the recording.
+        confidence: From 0 to 1, None where it was not asked for.
     """
 
     text: str
     start: float
     end: float
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of the recording with its text.
+
+    Attributes:
+        text: What was said; where there are words, they joined by spaces.
+        start: Seconds from the start of the recording.
+        end: Seconds from the start of the recording.
+        words: Empty where no word times were asked for.
+        confidence: From 0 to 1, None where it was not asked for.
+        flags: What is doubtful about it, such as "unfinished" (the length limit came before the end of the text).
+    """
+
+    text: str
+    start: float
+    end: float
+    words: tuple[Word, ...] = ()
+    confidence: float | None = None
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What a recording says, or says in another language.
+    """What a recording says, or says in another language. `str(transcript)` is the text.
 
     Attributes:
-        text: The whole text; `str(transcript)` is the same.
-        segments: The windows that the recording was decoded in, in order.
+        segments: In the order of the recording.
         source_lang: The language spoken.
         target_lang: The language of the text.
         duration: Length of the recording in seconds.
     """
 
-    text: str
     segments: tuple[Segment, ...]
     source_lang: str
     target_lang: str
     duration: float
+
+    @property
+    def text(self) -> str:
+        """The whole text."""
+        return " ".join(segment.text for segment in self.segments if segment.text)
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """All words, where word times were asked for."""
+        return tuple(word for segment in self.segments for word in segment.words)
 
     def __str__(self) -> str:
         return self.text
