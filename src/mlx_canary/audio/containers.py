@@ -1,4 +1,4 @@
-"""Which containers are read, and how much sound their headers promise.
+"""Which containers are read, and how much sound they promise.
 
 Knows nothing about decoding.
 """
@@ -12,12 +12,12 @@ from typing import IO, Any
 import av
 
 # FFmpeg's readers of recordings, by its names. Left out on purpose are those that open other files or
-# addresses (hls, dash, concat, sdp, rtsp, imf ...), pictures, subtitles, devices and the formats of old games:
-# a recording may come from anybody, and each reader is a way in.
+# addresses (hls, dash, concat, sdp, rtsp, imf ...), pictures, subtitles, devices and the formats of games.
+# A recording may come from anybody, and each reader is a way in.
 _SOUND = """
     aa aac ac3 ac4 act aea aiff amr amrnb amrwb ape ast au avr bit caf codec2 dsf dss dts dtshd eac3 epaf flac
-    g729 gsm iamf iff ilbc ircam lc3 loas mlp mp3 mpc mpc8 nistsphere nsp oma osq paf pvf qcp qoa rso sds sdx shn
-    sox spdif tak truehd tta voc vqf w64 wav wavarc wsd wv wve xwma
+    g729 gsm iamf iff ilbc ircam lc3 loas mlp mp3 mpc mpc8 nistsphere nsp oma osq paf pvf qcp qoa rso sds sdx
+    shn sox spdif tak truehd tta voc vqf w64 wav wavarc wsd wv wve xwma
 """
 _VIDEO = """
     asf asf_o avi dhav dv flv gxf ivr kux live_flv lxf matroska mov mpeg mpegts mxf nsv nut ogg pva rm swf ty
@@ -26,15 +26,15 @@ _VIDEO = """
 READABLE = ",".join((_SOUND + _VIDEO).split())
 """Value for FFmpeg's `format_whitelist`."""
 
-# Of these FFmpeg tells what the header says. Of others it estimates the duration from the bit rate.
-_TELLS_DURATION = {"aiff", "avi", "caf", "flac", "matroska", "mov", "wav", "w64"}
+# Of these FFmpeg tells what the header says, or the last page. Of others it estimates from the bit rate.
+_TELLS_DURATION = {"aiff", "avi", "caf", "flac", "matroska", "mov", "ogg", "wav", "w64"}
 
 # What programs write into a RIFF header when they do not know the size yet lies at or above this.
 _RIFF_UNKNOWN = 0x7FFFF000
 
 
 def declared_seconds(container: Any, track: Any, file: IO[bytes]) -> float | None:
-    """How long the header says the sound is; None where it does not say.
+    """How long the file says its sound is; None where it does not say.
 
     Args:
         container: PyAV's open container.
@@ -68,14 +68,12 @@ def _riff_bytes_if_cut_off(file: IO[bytes]) -> int | None:
 
 
 def describe_unreadable(head: bytes) -> str:
-    """What a file that FFmpeg does not read is most likely to be, judged by how it begins; a sentence's end."""
+    """What a file that FFmpeg does not read may be, judged by its first bytes: the rest of a sentence."""
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"#extm3u", b"ffconcat", b"[playlist]", b"<asx")):
         return "is a list of other files, which are not opened. Give the recordings themselves."
     if text.startswith((b"<!doctype html", b"<html")):
         return "is a web page, not a recording."
     if head[4:8] == b"ftyp":
-        return (
-            "is an MP4 file without its index: the recording was not finished, or the copy is not complete."
-        )
+        return "is an MP4 file without its index: the recording was not finished, or the copy is not complete."
     return "is not a sound or video file that can be read, or its beginning is damaged."

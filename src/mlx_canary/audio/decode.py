@@ -20,21 +20,25 @@ from mlx_canary.errors import AudioError
 
 logger = logging.getLogger("mlx_canary")
 
-# A recording may be this much shorter than its header says before that is worth a word.
+# Seconds that may be missing before that is worth a word: joins between tracks, a last packet cut in two.
 _TOLERATED_LOSS = 0.5
 
 
 @dataclass
 class _Progress:
-    """What became of the file so far."""
+    """What became of the file so far.
+
+    Attributes:
+        seconds: Sound decoded.
+        lost_seconds: Sound in packets that could not be decoded.
+        stopped: Whether reading broke off before the end of the file.
+        error: The last thing that went wrong.
+    """
 
     seconds: float = 0.0
-    n_damaged: int = 0
-    last_error: Exception | None = None
-
-    def damage(self, error: Exception) -> None:
-        self.n_damaged += 1
-        self.last_error = error
+    lost_seconds: float = 0.0
+    stopped: bool = False
+    error: Exception | None = None
 
 
 def decode(file: IO[bytes], name: str) -> Iterator[tuple[Samples, int]]:
@@ -67,7 +71,8 @@ def decode(file: IO[bytes], name: str) -> Iterator[tuple[Samples, int]]:
                 check_samples(samples, rate, name, start=progress.seconds)
             elif not np.isfinite(samples).all():  # what a lossy decoder may make of damage
                 samples = np.nan_to_num(samples, posinf=0.0, neginf=0.0)
-                progress.damage(ValueError("samples that are not finite"))
+                progress.lost_seconds += samples.shape[1] / rate
+                progress.error = ValueError("samples that are not finite")
             progress.seconds += samples.shape[1] / rate
             yield samples, rate
         _report(progress, declared_seconds(container, track, file), name)
@@ -82,7 +87,8 @@ def _open_container(file: IO[bytes], name: str) -> Any:
             _Reader(file, name),
             mode="r",
             # A playlist may name other files and addresses. Its readers are off, so is every protocol, and
-            # what is still asked for is refused: PyAV 14 fetches what a DASH manifest names despite the others.
+            # what is still asked for is refused. The last two do not suffice: in PyAV 14 a DASH manifest gets
+            # past them.
             container_options={"format_whitelist": READABLE, "protocol_whitelist": ""},
             io_open=refuse,
             # Tags in an old encoding must not make a recording unreadable.
@@ -104,9 +110,7 @@ class _Reader:
         data = self._file.read(size)
         # PyAV copies what it gets into a buffer of `size` bytes without looking.
         if not isinstance(data, bytes) or len(data) > size:
-            raise AudioError(
-                f"{self._name}: read({size}) must give at most {size} bytes, as binary files do."
-            )
+            raise AudioError(f"{self._name}: read({size}) must give at most {size} bytes, as binary files do.")
         return data
 
     def seek(self, offset: int, whence: int = 0) -> int:
@@ -119,8 +123,8 @@ class _Reader:
 def _sound_track(container: Any, name: str) -> Any:
     tracks = container.streams.audio
     if not tracks:
-        found = ", ".join(sorted({str(stream.type) for stream in container.streams})) or "nothing"
-        raise AudioError(f"{name} has no sound. It is read as {container.format.name} and holds: {found}.")
+        # Not even the kinds of the other tracks are looked at: PyAV 14 crashes on a kind that FFmpeg does not know.
+        raise AudioError(f"{name} has no sound: it is a file of kind {container.format.name} without a sound track.")
     track = next(filter(_is_default, tracks), tracks[0])
     if track.codec_context is None:
         raise AudioError(f"{name} has sound in a coding that cannot be decoded. Convert it to WAV or FLAC.")
@@ -133,19 +137,23 @@ def _is_default(track: Any) -> bool:
 
 
 def _frames(container: Any, track: Any, progress: _Progress) -> Iterator[Any]:
-    """Every frame that can be decoded; damage is counted."""
+    """Every frame that can be decoded."""
     packets = container.demux(track)
     while True:
         try:
             packet = next(packets, None)
-        except av.FFmpegError as error:  # nothing more can be read; what the decoder still holds is good
-            progress.damage(error)
+        except av.FFmpegError as error:  # no more can be read, but the decoder may still hold good frames
+            progress.stopped, progress.error = True, error
+            packet = None
+        except IndexError:  # PyAV, at the end of a file that has more streams than its beginning showed
             packet = None
         try:
             yield from track.codec_context.decode(packet)
         except av.FFmpegError as error:
             if not isinstance(error, EOFError):
-                progress.damage(error)
+                progress.error = error
+                if packet is not None and packet.duration and packet.time_base:
+                    progress.lost_seconds += float(packet.duration * packet.time_base)
         if packet is None:
             return
 
@@ -157,9 +165,7 @@ def _packed(frames: Iterator[Any]) -> Iterator[Any]:
     """
     resampler, key = None, None
     for frame in frames:
-        if not frame.format.name.startswith("s64") and not (
-            frame.format.is_planar and frame.layout.nb_channels >= 8
-        ):
+        if not frame.format.name.startswith("s64") and not (frame.format.is_planar and frame.layout.nb_channels >= 8):
             yield frame
             continue
         if key != (key := (frame.format.name, frame.layout.name, frame.sample_rate)):
@@ -177,25 +183,18 @@ def _to_channels(frame: Any) -> Samples:
 
 def _report(progress: _Progress, declared: float | None, name: str) -> None:
     """Say what is missing from what was decoded."""
-    is_short = declared is not None and progress.seconds < declared - _TOLERATED_LOSS
-    if progress.seconds == 0 and (progress.n_damaged or is_short):
-        reason = _reason(progress.last_error) if progress.last_error else "it ends after its header"
+    is_short = declared is not None and progress.seconds + progress.lost_seconds < declared - _TOLERATED_LOSS
+    if progress.seconds == 0 and (is_short or progress.error):
+        reason = _reason(progress.error) if progress.error else "it ends after its header"
         raise AudioError(f"{name} is damaged: none of its sound can be decoded ({reason}).")
     if is_short:
-        logger.warning(
-            "%s ends early: its header says %.1f s, but only %.1f s could be read.",
-            name,
-            declared,
-            progress.seconds,
-        )
-    elif progress.n_damaged:
-        logger.warning(
-            "%s is damaged: %d times something was left out (%s). What could be read is %.1f s.",
-            name,
-            progress.n_damaged,
-            _reason(progress.last_error),
-            progress.seconds,
-        )
+        seconds = progress.seconds
+        logger.warning("%s is cut off or damaged: %.1f s of its %.1f s could be read.", name, seconds, declared)
+    elif progress.stopped:
+        logger.warning("%s cannot be read past %.1f s: %s.", name, progress.seconds, _reason(progress.error))
+    if progress.lost_seconds > _TOLERATED_LOSS:
+        lost, reason = progress.lost_seconds, _reason(progress.error)
+        logger.warning("%s is damaged: about %.1f s of it could not be decoded (%s).", name, lost, reason)
 
 
 def _reason(error: Exception | None) -> str:

@@ -65,13 +65,9 @@ def download(url: str, file: IO[bytes], *, max_bytes: int) -> None:
     except urllib.error.URLError as error:
         raise AudioError(_unreachable(name, error.reason)) from error
     except TimeoutError as error:
-        raise AudioError(
-            f"{name}: the server sent nothing for {SILENCE_SECONDS:g} s. Try again later."
-        ) from error
+        raise AudioError(f"{name}: the server sent nothing for {SILENCE_SECONDS:g} s. Try again later.") from error
     except (OSError, http.client.HTTPException, UnicodeError) as error:
-        raise AudioError(
-            f"{name} cannot be read: {str(error) or type(error).__name__}. Try again."
-        ) from error
+        raise AudioError(f"{name} cannot be read: {str(error) or type(error).__name__}. Try again.") from error
     except ValueError as error:
         if isinstance(error, AudioError):
             raise
@@ -82,9 +78,7 @@ def _copy(response: http.client.HTTPResponse, file: IO[bytes], name: str, max_by
     content_type = response.headers.get_content_type()
     if content_type in ("text/html", "application/xhtml+xml"):
         raise AudioError(f"{name} is a web page, not a recording. Give the address of the sound file itself.")
-    too_large = (
-        f"{name} is larger than the limit of {max_bytes / 2**30:g} GiB. Download it to a file yourself."
-    )
+    too_large = f"{name} is larger than the limit of {max_bytes / 2**30:g} GiB. Download it to a file yourself."
     expected = response.length  # None where the server does not say
     if expected is not None and expected > max_bytes:
         raise AudioError(too_large)
@@ -94,9 +88,7 @@ def _copy(response: http.client.HTTPResponse, file: IO[bytes], name: str, max_by
         if n_bytes > max_bytes:
             raise AudioError(too_large)
         if time.monotonic() > deadline:
-            raise AudioError(
-                f"{name} was not there after {TOTAL_SECONDS / 3600:g} hours. Download it yourself."
-            )
+            raise AudioError(f"{name} was not there after {TOTAL_SECONDS / 3600:g} hours. Download it yourself.")
         file.write(block)
     if expected is not None and n_bytes < expected:
         raise AudioError(f"{name}: the connection ended after {n_bytes} of {expected} bytes. Try again.")

@@ -59,9 +59,7 @@ def load_audio(
             rate.
     """
     samples = bytearray()  # grows in place, so that a long recording is in memory once
-    for block in iter_audio(
-        source, sample_rate=sample_rate, channel=channel, max_duration=max_duration, name=name
-    ):
+    for block in iter_audio(source, sample_rate=sample_rate, channel=channel, max_duration=max_duration, name=name):
         samples += block.tobytes()
     return Audio(np.frombuffer(samples, np.float32), sample_rate)
 
@@ -110,13 +108,9 @@ def _pieces(source: AudioSource, name: str) -> Iterator[tuple[Samples, int]]:
         yield from decode(file, name)
 
 
-def _one_channel(
-    pieces: Iterable[tuple[Samples, int]], channel: Channel, name: str
-) -> Iterator[tuple[Samples, int]]:
+def _one_channel(pieces: Iterable[tuple[Samples, int]], channel: Channel, name: str) -> Iterator[tuple[Samples, int]]:
     """(C, n) -> (n,)"""
-    if channel != "mix" and (
-        isinstance(channel, bool) or not isinstance(channel, int | np.integer) or channel < 0
-    ):
+    if channel != "mix" and (isinstance(channel, bool) or not isinstance(channel, int | np.integer) or channel < 0):
         raise AudioError(f"channel={channel!r} is neither 'mix' nor the number of a channel, from 0.")
     for samples, rate in pieces:
         n_channels = len(samples)
@@ -125,24 +119,16 @@ def _one_channel(
         elif channel < n_channels:
             yield samples[channel], rate
         else:
-            have = (
-                "1 channel, number 0"
-                if n_channels == 1
-                else f"{n_channels} channels, numbers 0 to {n_channels - 1}"
-            )
+            have = "1 channel, number 0" if n_channels == 1 else f"{n_channels} channels, numbers 0 to {n_channels - 1}"
             raise AudioError(f"{name} has no channel {channel}. It has {have}.")
 
 
-def _bounded(
-    pieces: Iterable[Samples], sample_rate: int, max_duration: float, name: str
-) -> Iterator[Samples]:
+def _bounded(pieces: Iterable[Samples], sample_rate: int, max_duration: float, name: str) -> Iterator[Samples]:
     n_samples = 0
     for samples in pieces:
         n_samples += len(samples)
         if n_samples > max_duration * sample_rate:
-            raise AudioError(
-                f"{name} is longer than the limit of {max_duration:g} s. Cut it, or raise max_duration."
-            )
+            raise AudioError(f"{name} is longer than the limit of {max_duration:g} s. Cut it, or raise max_duration.")
         yield samples
 
 

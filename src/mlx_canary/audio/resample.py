@@ -33,9 +33,7 @@ def resample(pieces: Iterable[tuple[Samples, int]], sample_rate: int) -> Iterato
         if rate != stream_rate:
             yield from _finish(stream)
             stream_rate = rate
-            stream = (
-                None if rate == sample_rate else soxr.ResampleStream(rate, sample_rate, 1, "float32", "HQ")
-            )
+            stream = None if rate == sample_rate else soxr.ResampleStream(rate, sample_rate, 1, "float32", "HQ")
         if stream is None:
             yield samples
             continue

@@ -101,9 +101,7 @@ def from_array(audio: Audio, name: str) -> Audio:
     samples: npt.NDArray[np.generic]
     if isinstance(audio.samples, mx.array):
         # NumPy has no bfloat16.
-        samples = np.array(
-            audio.samples.astype(mx.float32) if audio.samples.dtype == mx.bfloat16 else audio.samples
-        )
+        samples = np.array(audio.samples.astype(mx.float32) if audio.samples.dtype == mx.bfloat16 else audio.samples)
     else:
         samples = np.asarray(audio.samples)
     if samples.ndim != 1:

@@ -119,6 +119,8 @@ def _standard_input() -> IO[bytes]:
 @contextmanager
 def _seekable(file: IO[bytes], name: str) -> Iterator[IO[bytes]]:
     """The file itself, at its start, or a copy of what is left in it."""
+    if getattr(file, "closed", False):
+        raise AudioError(f"{name} is closed.")
     if isinstance(file, io.TextIOBase):
         raise AudioError(f"{name} is open as text. Open it in binary mode: open(path, 'rb').")
     seekable = getattr(file, "seekable", None)
