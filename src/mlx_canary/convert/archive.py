@@ -100,7 +100,8 @@ def open_archive(path: Path) -> Archive:
         with gunzip(path) as unpacked:
             return _open_tar(path, unpacked)
     except OSError as error:
-        raise ConversionError(f"{path} cannot be read: {error.strerror or error}.") from error
+        where = error.filename or path
+        raise ConversionError(f"{where} cannot be read: {error.strerror or error}.") from error
 
 
 def _open_tar(path: Path, file: IO[bytes]) -> Archive:
@@ -120,9 +121,7 @@ def _list_folder(path: Path) -> Iterator[tuple[str, Member]]:
     roots = _allowed_roots(path)
     for n_files, entry in enumerate(_walk(path)):
         if n_files > _MAX_FILES:
-            raise ConversionError(
-                f"{path} has more than {_MAX_FILES} files; an unpacked .nemo has a few dozen."
-            )
+            raise ConversionError(f"{path} has more than {_MAX_FILES} files; an unpacked .nemo has a few dozen.")
         target = Path(os.path.realpath(entry))
         if not any(target.is_relative_to(root) for root in roots):
             raise ConversionError(

@@ -35,9 +35,7 @@ def gunzip(path: Path) -> IO[bytes]:
             with gzip.open(path) as source:
                 _copy(source, target, limit, path.name)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise ConversionError(
-                f"{path.name} is a damaged gzip file ({error}). Download it again."
-            ) from error
+            raise ConversionError(f"{path.name} is a damaged gzip file ({error}). Download it again.") from error
         target.flush()
         # From here on the caller closes it.
         stack.pop_all()

@@ -10,7 +10,7 @@ from typing import Any
 
 from mlx_canary.errors import ConversionError
 
-_MAX_STEPS = 500_000
+_MAX_STEPS = 200_000
 _MAX_DEPTH = 10
 _MAX_TEXT = 4096
 _MAX_NUMBER = 1 << 53
@@ -18,15 +18,17 @@ _MAX_NUMBER = 1 << 53
 _INNERMOST = re.compile(r"\$\{([^${}]*)\}")
 
 
-def interpolate(config: dict[str, Any]) -> dict[str, Any]:
+def interpolate(config: dict[str, Any], what: str) -> dict[str, Any]:
     """Replace every interpolation that can be resolved inside `config`.
 
-    Paths start at the top; those below a top-level `model:` may also start there.
+    Args:
+        config: The parsed file. Paths start at its top, or at a top-level `model:`.
+        what: Its name, for messages.
 
     Raises:
         ConversionError: Resolving would take beyond reason.
     """
-    return dict(_Resolver(config).value(config, 0))
+    return dict(_Resolver(config, what).value(config, 0))
 
 
 class _Unresolved(Exception):
@@ -34,7 +36,8 @@ class _Unresolved(Exception):
 
 
 class _Resolver:
-    def __init__(self, root: dict[str, Any]) -> None:
+    def __init__(self, root: dict[str, Any], what: str) -> None:
+        self._what = what
         model = root.get("model")
         self._roots = [root, model] if isinstance(model, dict) else [root]
         self._steps = 0
@@ -53,7 +56,7 @@ class _Resolver:
     def _count(self) -> None:
         self._steps += 1
         if self._steps > _MAX_STEPS:
-            raise ConversionError("The configuration refers to itself too often to be resolved.")
+            raise ConversionError(f"{self._what} refers to itself too often to be resolved.")
 
     def _text_or_same(self, text: str, depth: int) -> Any:
         try:

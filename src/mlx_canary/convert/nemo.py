@@ -115,7 +115,7 @@ def _read_config(archive: Archive, name: str) -> dict[str, Any]:
     config = load_yaml(archive.read_bytes(name, _MAX_CONFIG), what)
     if not isinstance(config, dict):
         raise ConversionError(f"{what} holds a {type(config).__name__}; expected the sections of a model.")
-    config = interpolate(config)
+    config = interpolate(config, what)
     inner = config.get("model")
     # Some files keep everything under `model:`, as training configurations do.
     return inner if isinstance(inner, dict) and "encoder" in inner and "encoder" not in config else config

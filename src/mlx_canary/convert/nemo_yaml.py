@@ -30,9 +30,7 @@ class _Loader(_Base):  # type: ignore[misc]  # chosen at run time
         seen = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"the key {key.value!r} occurs twice", problem_mark=key.start_mark
-                )
+                raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} occurs twice", problem_mark=key.start_mark)
             seen.add(key.value if isinstance(key, yaml.ScalarNode) else key)
         return dict(super().construct_mapping(node, deep))
 
@@ -40,9 +38,7 @@ class _Loader(_Base):  # type: ignore[misc]  # chosen at run time
 # YAML 1.1 takes `1e-5`, without a point, for a text.
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(
-        r"[-+]?(\d[\d_]*\.[\d_]*(e[-+]?\d+)?|\.\d[\d_]*(e[-+]?\d+)?|\d[\d_]*e[-+]?\d+|\.inf)$|\.nan$", re.I
-    ),
+    re.compile(r"[-+]?(\d[\d_]*\.[\d_]*(e[-+]?\d+)?|\.\d[\d_]*(e[-+]?\d+)?|\d[\d_]*e[-+]?\d+|\.inf)$|\.nan$", re.I),
     list("-+0123456789."),
 )
 
@@ -61,6 +57,8 @@ def load_yaml(raw: bytes, what: str) -> object:
         text = raw.decode("utf-8")
         _check_events(text, what)
         return yaml.load(text, _Loader)
+    except ConversionError:
+        raise
     # ValueError: bytes that are not UTF-8, and numbers with more digits than Python converts.
     except (yaml.YAMLError, ValueError) as error:
         raise ConversionError(f"{what} is not valid YAML: {_one_line(error)}") from None
@@ -91,9 +89,7 @@ class _Budget:
             return
         tag = getattr(event, "tag", None)
         if tag is not None:
-            raise ConversionError(
-                f"{self._what} uses the YAML tag {tag[:200]!r}; only plain values are read."
-            )
+            raise ConversionError(f"{self._what} uses the YAML tag {tag[:200]!r}; only plain values are read.")
         if isinstance(event, yaml.ScalarEvent):
             self._scalar(event)
         else:
@@ -127,9 +123,7 @@ class _Budget:
     def _add(self, count: int) -> None:
         self._counts[-1] += count
         if self._counts[-1] > _MAX_NODES:
-            raise ConversionError(
-                f"{self._what} expands to more than {_MAX_NODES} values. Do not trust this file."
-            )
+            raise ConversionError(f"{self._what} expands to more than {_MAX_NODES} values. Do not trust this file.")
 
 
 def _one_line(error: Exception) -> str:

@@ -52,9 +52,7 @@ def read_pickle(data: bytes, known: Globals, persistent: Callable[[object], obje
 class _Machine:
     """A stack, a memo and a position. Each method named for a pickle opcode does what that opcode does."""
 
-    def __init__(
-        self, data: bytes, known: Globals, persistent: Callable[[object], object], what: str
-    ) -> None:
+    def __init__(self, data: bytes, known: Globals, persistent: Callable[[object], object], what: str) -> None:
         self.at = 0
         self.data = data
         self.known = known
@@ -72,8 +70,7 @@ class _Machine:
 
     def refusal(self, found: str) -> ConversionError:
         return ConversionError(
-            f"{self.what} {found}, which no plain state dict does and which could run code. "
-            "Do not trust this file."
+            f"{self.what} {found}, which no plain state dict does and which could run code. Do not trust this file."
         )
 
     def unknown(self, name: str) -> ConversionError:

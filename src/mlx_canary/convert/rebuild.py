@@ -172,13 +172,11 @@ class Rebuild:
         if len(values) > _MAX_DIMENSIONS:
             raise self._error(f"has a tensor with {len(values)} dimensions")
         if not all(type(value) is int and 0 <= value < 1 << 62 for value in values):
-            raise self._error("has a tensor whose sizes or strides are not whole numbers")
+            raise self._error("has a tensor whose sizes or strides are not all whole numbers from 0 up")
         return tuple(value for value in values if isinstance(value, int))
 
     def _error(self, problem: str) -> ConversionError:
-        return ConversionError(
-            f"{self._what} {problem}. The file is damaged, or made to harm; do not trust it."
-        )
+        return ConversionError(f"{self._what} {problem}. The file is damaged, or made to harm; do not trust it.")
 
 
 def _item_size(dtype: str | None) -> int:

@@ -64,9 +64,7 @@ def normal_name(name: str, what: str) -> str:
     """A member's name without `./`; refuses names that could point outside the archive."""
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if name.startswith("/") or ".." in parts or "\\" in name or "\0" in name or name[1:2] == ":":
-        raise ConversionError(
-            f"Member {name[:200]!r} of {what} points outside the archive. Do not trust this file."
-        )
+        raise ConversionError(f"Member {name[:200]!r} of {what} points outside the archive. Do not trust this file.")
     return "/".join(parts)
 
 
@@ -149,9 +147,7 @@ def _number(field: bytes, what: str) -> int:
         return int.from_bytes(field[1:], "big")
     digits = field.strip(b"\0 ")
     if not re.fullmatch(rb"[0-7]*", digits):
-        raise ConversionError(
-            f"{what} is damaged: a tar header holds {digits[:20]!r} where a number belongs."
-        )
+        raise ConversionError(f"{what} is damaged: a tar header holds {digits[:20]!r} where a number belongs.")
     return int(digits or b"0", 8)
 
 

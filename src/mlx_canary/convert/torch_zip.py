@@ -37,9 +37,7 @@ def read_state_dict(buffer: memoryview, what: str = "The checkpoint") -> dict[st
     pickled = entries[f"{top}/data.pkl"]
     size = pickled.end - pickled.start
     if size > _PICKLE_FLOOR + _PICKLE_PER_ENTRY * len(entries):
-        raise ConversionError(
-            f"{what} has {size} bytes of pickle for {len(entries)} entries. Do not trust this file."
-        )
+        raise ConversionError(f"{what} has {size} bytes of pickle for {len(entries)} entries. Do not trust this file.")
     rebuild = Rebuild(entries, f"{top}/data/", what)
     found = read_pickle(bytes(buffer[pickled.start : pickled.end]), rebuild.globals(), rebuild.storage, what)
     return _name_tensors(found, buffer, what)
@@ -80,7 +78,5 @@ def _name_tensors(found: object, buffer: memoryview, what: str) -> dict[str, Laz
         layout = (value.shape, value.dtype, value.storage.key, value.offset, value.strides)
         tensors[name] = LazyTensor(name, *layout, window, entry.crc)
     if sum(tensor.n_bytes for tensor in tensors.values()) > _MAX_ALIASING * len(buffer):
-        raise ConversionError(
-            f"{what} has tensors that repeat its {len(buffer)} bytes many times. Do not trust it."
-        )
+        raise ConversionError(f"{what} has tensors that repeat its {len(buffer)} bytes many times. Do not trust it.")
     return tensors

@@ -66,9 +66,7 @@ def _find_directory(data: memoryview, what: str) -> _Directory:
     at = len(data) - _END.size
     end = _END.unpack_from(data, at) if at >= 0 else (b"",)
     if end[0] != b"PK\x05\x06":
-        raise ConversionError(
-            f"{what} is truncated: it does not end with a zip directory. Download it again."
-        )
+        raise ConversionError(f"{what} is truncated: it does not end with a zip directory. Download it again.")
     _, disk, first_disk, _, n_entries, size, start, _ = end
     if at >= _END64_LOCATOR.size and bytes(data[at - _END64_LOCATOR.size :][:4]) == b"PK\x06\x07":
         at, (disk, first_disk, n_entries, size, start) = _read_end64(data, at - _END64_LOCATOR.size, what)
@@ -76,9 +74,7 @@ def _find_directory(data: memoryview, what: str) -> _Directory:
     if disk or first_disk or start + size != at or n_entries * _CENTRAL.size > size:
         raise ConversionError(f"{what} is damaged: its zip directory is not where its end record says.")
     if n_entries > _MAX_ENTRIES or size > _MAX_DIRECTORY:
-        raise ConversionError(
-            f"{what} has {n_entries} zip entries in {size} bytes; a checkpoint has a few thousand."
-        )
+        raise ConversionError(f"{what} has {n_entries} zip entries in {size} bytes; a checkpoint has a few thousand.")
     return _Directory(n_entries, start, size)
 
 
@@ -106,9 +102,7 @@ def _read_directory(data: memoryview, directory: _Directory, what: str) -> Itera
         yield _locate(data, name, fields, extra, directory.start, what)
 
 
-def _locate(
-    data: memoryview, raw_name: bytes, fields: tuple[int, ...], extra: bytes, limit: int, what: str
-) -> Entry:
+def _locate(data: memoryview, raw_name: bytes, fields: tuple[int, ...], extra: bytes, limit: int, what: str) -> Entry:
     """Follow a directory entry to its local header and its bytes."""
     flags, method, crc = fields[3], fields[4], fields[7]
     name = raw_name.decode("utf-8", "backslashreplace")
@@ -122,9 +116,7 @@ def _locate(
     start = header + _LOCAL.size + local[9] + local[10]
     in_place = bytes(data[header + _LOCAL.size :][: local[9]]) == raw_name and start + size <= limit
     if local[0] != b"PK\x03\x04" or local[3] or local[2] & _ENCRYPTED or size != stored or not in_place:
-        raise ConversionError(
-            f"{shown} is damaged: it is not where the zip directory says, or ends outside the file."
-        )
+        raise ConversionError(f"{shown} is damaged: it is not where the zip directory says, or ends outside the file.")
     return Entry(name, header, start, start + size, crc)
 
 
