@@ -1,0 +1,88 @@
+"""NVIDIA's Canary speech models on MLX.
+
+    from mlx_canary import CanaryModel
+
+    model = CanaryModel.from_pretrained("canary-mlx")
+    print(model.transcribe("interview.m4a", language="en"))
+
+Names are loaded when they are first used, so that the command line starts without MLX.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from mlx_canary.errors import (
+    AudioError,
+    BackendError,
+    CanaryError,
+    CheckpointError,
+    ConversionError,
+    ModelNotFoundError,
+    PromptError,
+)
+from mlx_canary.version import __version__
+
+if TYPE_CHECKING:
+    from mlx_canary.audio.load import load_audio
+    from mlx_canary.convert.config import ConversionConfig
+    from mlx_canary.model import CanaryModel, Outcome, TranscriptionOptions
+    from mlx_canary.registry import CANARY_MODELS
+    from mlx_canary.text.prompt import Prompt
+    from mlx_canary.text.tokenizer import CanaryTokenizer
+    from mlx_canary.types import Audio, EncoderOutput, Features, Hypothesis, Segment, Transcript, Word
+
+_HOMES = {
+    "CANARY_MODELS": "registry",
+    "Audio": "types",
+    "CanaryModel": "model",
+    "CanaryTokenizer": "text.tokenizer",
+    "ConversionConfig": "convert.config",
+    "EncoderOutput": "types",
+    "Features": "types",
+    "Hypothesis": "types",
+    "Outcome": "model",
+    "Prompt": "text.prompt",
+    "Segment": "types",
+    "Transcript": "types",
+    "TranscriptionOptions": "model",
+    "Word": "types",
+    "load_audio": "audio.load",
+}
+
+__all__ = [
+    "CANARY_MODELS",
+    "Audio",
+    "AudioError",
+    "BackendError",
+    "CanaryError",
+    "CanaryModel",
+    "CanaryTokenizer",
+    "CheckpointError",
+    "ConversionConfig",
+    "ConversionError",
+    "EncoderOutput",
+    "Features",
+    "Hypothesis",
+    "ModelNotFoundError",
+    "Outcome",
+    "Prompt",
+    "PromptError",
+    "Segment",
+    "Transcript",
+    "TranscriptionOptions",
+    "Word",
+    "__version__",
+    "load_audio",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mlx_canary' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"mlx_canary.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,330 @@
+"""CanaryModel: the object that users hold. It joins the stages and is changed by none of them.
+
+Knows nothing about output formats, the command line or servers. MLX is not made for several threads at once: let one
+thread own a model's work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+from mlx_canary.audio.features import pad_to_minimum
+from mlx_canary.audio.load import Channel, iter_audio
+from mlx_canary.audio.sources import AudioSource
+from mlx_canary.backend import mx
+from mlx_canary.config import ModelConfig
+from mlx_canary.decoding.greedy import decode_greedy
+from mlx_canary.decoding.limits import token_limit
+from mlx_canary.errors import CanaryError, PromptError
+from mlx_canary.load_models import LoadedModel, load_model
+from mlx_canary.longform.assembly import Assembly, Outcome
+from mlx_canary.longform.windows import Samples, Window, cut_windows
+from mlx_canary.text.languages import check_languages
+from mlx_canary.text.prompt import Prompt, Task, encode_prompt
+from mlx_canary.text.tokenizer import CanaryTokenizer
+from mlx_canary.types import Audio, EncoderOutput, Hypothesis, Segment, Transcript
+
+__all__ = ["CanaryModel", "Outcome", "TranscriptionOptions"]
+
+# Below this no microphone hears anything (-80 dB), but a model asked about it would still say something.
+_SILENCE = 1e-4
+# Windows are sorted by length within so many batches, so that a batch's windows are alike.
+_LOOK_AHEAD = 8
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionOptions:
+    """What is wanted of one recording.
+
+    Attributes:
+        language: The language spoken, such as "en"; None for the checkpoint's default.
+        task: "transcribe", or "translate" into `target_lang`.
+        target_lang: The language of a translation; None for English.
+        pnc: Punctuation and capitals.
+        itn: Numbers as digits.
+        context: Text that came before, or that holds names to expect.
+        channel: "mix" for the mean of all channels, or the number of one, from 0.
+    """
+
+    language: str | None = None
+    task: Task = "transcribe"
+    target_lang: str | None = None
+    pnc: bool = True
+    itn: bool = False
+    context: str = ""
+    channel: Channel = "mix"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Piece:
+    """A window of a recording with its prompt's ids."""
+
+    recording: int
+    window: Window
+    prompt: list[int]
+
+    @property
+    def silent(self) -> bool:
+        return not abs(self.window.samples).max(initial=0) > _SILENCE
+
+
+class CanaryModel:
+    """A loaded checkpoint."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self._loaded = loaded
+
+    @classmethod
+    def from_pretrained(
+        cls, source: str | Path, dtype: Literal["float32", "float16", "bfloat16"] | None = None
+    ) -> CanaryModel:
+        """Load a checkpoint.
+
+        Args:
+            source: The folder of a converted checkpoint, a `.nemo` file (converted in memory), a published name such
+                as "canary-1b-v2", or a repository on the Hugging Face hub.
+            dtype: What to compute in, instead of what the checkpoint is stored in.
+
+        Raises:
+            ModelNotFoundError: Nothing goes by that name.
+            CheckpointError: The folder is damaged or not a converted checkpoint.
+            ConversionError: The `.nemo` cannot be read.
+        """
+        loaded = load_model(source)
+        if dtype is not None:
+            loaded.network.set_dtype(getattr(mx, dtype))
+        return cls(loaded)
+
+    @property
+    def config(self) -> ModelConfig:
+        """What the checkpoint says about itself."""
+        return self._loaded.config
+
+    @property
+    def tokenizer(self) -> CanaryTokenizer:
+        """The checkpoint's tokenizer."""
+        return self._loaded.tokenizer
+
+    def transcribe(
+        self,
+        audio: AudioSource,
+        *,
+        language: str | None = None,
+        task: Task = "transcribe",
+        target_lang: str | None = None,
+        pnc: bool = True,
+        itn: bool = False,
+        context: str = "",
+        channel: Channel = "mix",
+        batch_size: int = 4,
+        on_segment: Callable[[Segment], None] | None = None,
+    ) -> Transcript:
+        """Write down what a recording says.
+
+        Recordings of any length: a long one is read as a stream and cut at quiet places into windows of up to 35 s.
+
+        Args:
+            audio: A path, bytes, a binary file, "-" for standard input, an http(s) address, or `Audio`.
+            language: The language spoken, such as "en"; None for the checkpoint's default.
+            task: "translate" writes it down in `target_lang` instead.
+            target_lang: The language of a translation, English if not said.
+            pnc: Punctuation and capitals.
+            itn: Numbers as digits, where the checkpoint learned that.
+            context: Text that came before, or that holds names to expect; `canary2` checkpoints only.
+            channel: "mix" for the mean of all channels, or the number of one, from 0.
+            batch_size: How many windows are decoded at once.
+            on_segment: Called with each segment as soon as it is known, in order.
+
+        Returns:
+            The transcript; an empty or silent recording gives an empty one.
+
+        Raises:
+            AudioError: The recording cannot be read.
+            PromptError: The checkpoint does not have that language, task or option.
+        """
+        options = TranscriptionOptions(language, task, target_lang, pnc, itn, context, channel)
+        (outcome,) = self.transcribe_each([(audio, options)], batch_size=batch_size, on_segment=on_segment)
+        return _raised(outcome)
+
+    def translate(
+        self,
+        audio: AudioSource,
+        *,
+        source_lang: str,
+        target_lang: str = "en",
+        pnc: bool = True,
+        itn: bool = False,
+        context: str = "",
+        channel: Channel = "mix",
+        batch_size: int = 4,
+        on_segment: Callable[[Segment], None] | None = None,
+    ) -> Transcript:
+        """Write down what a recording says in another language. Arguments and errors as for `transcribe`."""
+        options = TranscriptionOptions(source_lang, "translate", target_lang, pnc, itn, context, channel)
+        (outcome,) = self.transcribe_each([(audio, options)], batch_size=batch_size, on_segment=on_segment)
+        return _raised(outcome)
+
+    def transcribe_batch(
+        self,
+        audio: Sequence[AudioSource],
+        options: TranscriptionOptions | Sequence[TranscriptionOptions] | None = None,
+        *,
+        batch_size: int = 4,
+    ) -> list[Transcript]:
+        """Write down what several recordings say, decoded together; each as it would be alone.
+
+        Args:
+            audio: As for `transcribe`, each.
+            options: The same for all, or one for each.
+            batch_size: How many windows are decoded at once, whichever recording they are of.
+
+        Raises:
+            AudioError: A recording cannot be read; `transcribe_each` goes on with the others.
+            PromptError: As for `transcribe`.
+        """
+        each = [options or TranscriptionOptions()] * len(audio) if not isinstance(options, Sequence) else options
+        if len(each) != len(audio):
+            raise PromptError(f"There are {len(audio)} recordings but {len(each)} options; give one, or one for each.")
+        outcomes = self.transcribe_each(list(zip(audio, each, strict=True)), batch_size=batch_size)
+        return [_raised(outcome) for outcome in outcomes]
+
+    def transcribe_each(
+        self,
+        requests: Sequence[tuple[AudioSource, TranscriptionOptions]],
+        *,
+        batch_size: int = 4,
+        on_segment: Callable[[Segment], None] | None = None,
+    ) -> Iterator[Outcome]:
+        """Write down several recordings, one outcome each, in order, as soon as it is known.
+
+        A recording that fails does not stop the others. Not more than a few windows of sound are in memory.
+        """
+        prompts = [self.prompt(options) for _, options in requests]
+        assembly = Assembly([(prompt.source_lang, prompt.target_lang) for prompt in prompts], on_segment)
+        pieces = self._pieces(requests, prompts, assembly)
+        while ahead := list(islice(pieces, batch_size * _LOOK_AHEAD)):
+            ahead.sort(key=lambda piece: len(piece.window.samples))
+            for start in range(0, len(ahead), batch_size):
+                for piece, segment in self._decode(ahead[start : start + batch_size]):
+                    assembly.add(piece.recording, piece.window.start, segment)
+            yield from assembly.outcomes()
+        yield from assembly.outcomes()
+
+    def prompt(self, options: TranscriptionOptions) -> Prompt:
+        """What is asked of the network for these options.
+
+        Raises:
+            PromptError: The checkpoint does not have that language, task or option.
+        """
+        spoken = options.language or self._default_language()
+        if options.task not in ("transcribe", "translate"):
+            raise PromptError(f"task={options.task!r} is neither 'transcribe' nor 'translate'.")
+        if options.task == "transcribe" and options.target_lang not in (None, spoken):
+            raise PromptError(f"target_lang={options.target_lang!r} is for task='translate'.")
+        target = (options.target_lang or "en") if options.task == "translate" else spoken
+        if options.task == "translate" and target == spoken:
+            raise PromptError(f"Translating needs two languages; both are {spoken!r}. Say target_lang.")
+        prompt = Prompt(
+            source_lang=spoken,
+            target_lang=target,
+            task=options.task,
+            pnc=options.pnc,
+            itn=options.itn,
+            decodercontext=options.context,
+        )
+        check_languages(prompt, self.config.name, self.config.languages)
+        encode_prompt(prompt, self.config.prompt.format, self.tokenizer)
+        return prompt
+
+    def generate(self, audio: Sequence[Audio], prompts: Sequence[Prompt]) -> list[Hypothesis]:
+        """Decode a batch of short recordings in one pass, each with its prompt.
+
+        Args:
+            audio: At the checkpoint's sample rate, up to 40 s each; shorter than a second is padded, as NeMo does.
+            prompts: One for each.
+
+        Raises:
+            PromptError: A prompt leaves no room for an answer.
+        """
+        rate = self.config.preprocessor.sample_rate
+        for item in audio:
+            if item.sample_rate != rate:
+                raise ValueError(f"The checkpoint needs {rate} Hz, this Audio has {item.sample_rate}; use load_audio.")
+        ids = [encode_prompt(prompt, self.config.prompt.format, self.tokenizer) for prompt in prompts]
+        return self._generate([item.samples for item in audio], ids)
+
+    def decode_greedy(
+        self, encoded: EncoderOutput, prompts: Sequence[Sequence[int]], limits: Sequence[int]
+    ) -> list[Hypothesis]:
+        """Greedy search over encoder states (B, S, W).
+
+        Args:
+            encoded: From the network's encoder.
+            prompts: Token ids for each item.
+            limits: Tokens that each item may have at most.
+        """
+        tokenizer = self.tokenizer
+        return decode_greedy(self._loaded.network, encoded, prompts, limits, tokenizer.eos_id, tokenizer.size)
+
+    def _generate(self, samples: Sequence[Samples], prompts: Sequence[list[int]]) -> list[Hypothesis]:
+        rate = self.config.preprocessor.sample_rate
+        features = self._loaded.preprocessor([pad_to_minimum(item, rate) for item in samples])
+        limits = [token_limit(self.config, n, len(prompt)) for n, prompt in zip(features.lengths, prompts, strict=True)]
+        if min(limits) < 1:
+            raise PromptError(
+                f"The prompt has {max(map(len, prompts))} tokens, which leaves no room for the text of a recording "
+                "this short. Give less context."
+            )
+        return self.decode_greedy(self._loaded.network.encode(features), prompts, limits)
+
+    def _pieces(
+        self,
+        requests: Sequence[tuple[AudioSource, TranscriptionOptions]],
+        prompts: Sequence[Prompt],
+        assembly: Assembly,
+    ) -> Iterator[_Piece]:
+        """The windows of all recordings, read as they are needed."""
+        rate = self.config.preprocessor.sample_rate
+        for index, ((audio, options), prompt) in enumerate(zip(requests, prompts, strict=True)):
+            ids = encode_prompt(prompt, self.config.prompt.format, self.tokenizer)
+            error = None
+            try:
+                for window in cut_windows(iter_audio(audio, sample_rate=rate, channel=options.channel), rate):
+                    assembly.expect(index, window.start, window.end)
+                    yield _Piece(index, window, ids)
+            except CanaryError as problem:
+                error = problem
+            assembly.close(index, error)
+
+    def _decode(self, pieces: Sequence[_Piece]) -> Iterator[tuple[_Piece, Segment]]:
+        """Decode a batch; silence is not decoded."""
+        heard = [piece for piece in pieces if not piece.silent]
+        hypotheses = self._generate([p.window.samples for p in heard], [p.prompt for p in heard]) if heard else []
+        for piece, hypothesis in zip(heard, hypotheses, strict=True):
+            text = self.tokenizer.decode(hypothesis.tokens, skip_special=True).strip()
+            flags = () if hypothesis.finished else ("unfinished",)
+            yield piece, Segment(text, piece.window.start, piece.window.end, flags=flags)
+        for piece in pieces:
+            if piece.silent:
+                yield piece, Segment("", piece.window.start, piece.window.end)
+
+    def _default_language(self) -> str:
+        languages, slots = self.config.languages, self.config.prompt.defaults
+        default = slots.get("source_lang", "en").removeprefix("<|").removesuffix("|>")
+        if languages is None or default in languages.spoken:
+            return default
+        if len(languages.spoken) == 1:
+            return languages.spoken[0]
+        raise PromptError(f"Say which language is spoken; {self.config.name} knows: {', '.join(languages.spoken)}.")
+
+
+def _raised(outcome: Outcome) -> Transcript:
+    """The transcript of an outcome, or its error raised."""
+    if outcome.error is not None:
+        raise outcome.error
+    assert outcome.transcript is not None
+    return outcome.transcript
