@@ -75,5 +75,5 @@ def describe_unreadable(head: bytes) -> str:
     if text.startswith((b"<!doctype html", b"<html")):
         return "is a web page, not a recording."
     if head[4:8] == b"ftyp":
-        return "is an MP4 file without its index: the recording was not finished, or the copy is not complete."
+        return "is an MP4 file without a usable index: the recording was not finished, or the copy is incomplete."
     return "is not a sound or video file that can be read, or its beginning is damaged."

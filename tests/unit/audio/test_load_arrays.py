@@ -93,9 +93,9 @@ def test_a_double_beyond_float32_is_refused_without_a_warning():
 
 @pytest.mark.parametrize("rate", [0, -16_000, 999, 10_000_001, 16_000.5, True, None, "16000"])
 def test_a_rate_must_make_sense(rate):
-    with pytest.raises(AudioError, match="has a sample rate of .*, expected a whole number of Hz"):
+    with pytest.raises(AudioError, match=r"has a sample rate of .*, expected a whole number of Hz"):
         load_audio(Audio(SINE, rate))
-    with pytest.raises(AudioError, match="has a sample rate of .*, expected a whole number of Hz"):
+    with pytest.raises(AudioError, match=r"has a sample rate of .*, expected a whole number of Hz"):
         load_audio(Audio(SINE, 16_000), sample_rate=rate)
 
 
