@@ -13,7 +13,10 @@ from mlx_canary.errors import ConversionError, ModelNotFoundError
 
 
 class MappedFile:
-    """A file whose bytes are read when touched. It is mapped on first use."""
+    """A file whose bytes are read when touched. It is mapped on first use.
+
+    As with every map, a file that somebody cuts short meanwhile ends the process (SIGBUS).
+    """
 
     def __init__(self, path: Path, opened: IO[bytes] | None = None) -> None:
         self._path = path

@@ -101,6 +101,9 @@ def _check_members(archive: Archive) -> None:
         raise ConversionError(
             f"{what} is a sharded checkpoint (folder model_weights). Save it as one file with NeMo first."
         )
+    inside = [name for name in names if name.endswith(".nemo")]
+    if inside:
+        raise ConversionError(f"{what} is a folder with {inside[0]} in it. Name that file instead of the folder.")
     if any(name.endswith(".safetensors") for name in names):
         raise ConversionError(
             f"{what} has safetensors instead of {' and '.join(missing)}. Only NeMo's .nemo files are read: "

@@ -13,8 +13,17 @@ from typing import NamedTuple
 from mlx_canary.errors import ConversionError
 
 _MARK = object()
-# Only for the message: these are how a pickle builds objects or names code in other ways.
-_REFUSED = {b"i": "INST", b"o": "OBJ", b"\x81": "NEWOBJ", b"\x92": "NEWOBJ_EX", b"P": "PERSID"}
+# How a pickle builds objects or names code in other ways. Any other unknown byte is damage, or not from torch.
+_REFUSED = {
+    b"i": "INST",
+    b"o": "OBJ",
+    b"\x81": "NEWOBJ",
+    b"\x92": "NEWOBJ_EX",
+    b"\x82": "EXT1",
+    b"\x83": "EXT2",
+    b"\x84": "EXT4",
+    b"P": "PERSID",
+}
 
 
 class Function(NamedTuple):
@@ -63,8 +72,13 @@ class _Machine:
 
     def run(self) -> object:
         while (opcode := self.take(1)) != b".":
+            if opcode in _REFUSED:
+                raise self.refusal(f"uses the pickle opcode {_REFUSED[opcode]}")
             if opcode not in _OPCODES:
-                raise self.refusal(f"uses the pickle opcode {_REFUSED.get(opcode, repr(opcode))}")
+                raise ConversionError(
+                    f"{self.what} is damaged: byte {self.at - 1} of its pickle, {opcode!r}, "
+                    "is nothing that torch writes."
+                )
             _OPCODES[opcode](self)
         return self.stack.pop()
 

@@ -4,6 +4,7 @@ In: a window on a storage's bytes and a layout that was already checked against 
 Knows nothing about archives, pickles or models.
 """
 
+import math
 import zlib
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,7 +57,7 @@ class LazyTensor:
     @property
     def size(self) -> int:
         """The number of elements."""
-        return int(np.prod(self.shape, dtype=object))
+        return math.prod(self.shape)
 
     @property
     def n_bytes(self) -> int:

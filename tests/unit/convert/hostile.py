@@ -185,6 +185,14 @@ def _link(path: Path, target: str) -> None:
     path.symlink_to(target)
 
 
+def _wrap(path: Path) -> None:
+    """What a download of a whole hub repository leaves."""
+    for name in b.members():
+        (path / name).unlink()
+    (path / "canary.nemo").write_bytes(b.tar(b.members()))
+    (path / "model.safetensors").write_bytes(b"")
+
+
 def _doubled() -> bytes:
     buffer = io.BytesIO(b.tar(b.members()))
     with tarfile.open(fileobj=buffer, mode="a") as archive:
@@ -252,6 +260,7 @@ MEMBER_CASES = (
     Case("nemo: sharded", _flat({"model_config.yaml": b.CONFIG, "model_weights/x.distcp": b""}), "sharded"),
     Case("nemo: model parallel", _flat({"mp_rank_00/model_weights.ckpt": b""}), "split over devices"),
     Case("nemo: safetensors instead", _flat({"model.safetensors": b"", "config.json": b""}), "has safetensors"),
+    Case("nemo: a folder around it", _folder(_wrap), "Name that file instead"),
     Case("nemo: a CTC model", _config(b"target: a.EncDecCTCModelBPE\nencoder: {a: 1}\n"), "EncDecCTCModelBPE"),
     Case("nemo: canary-qwen", _config(b"perception: {}\nprompt_format: qwen\n"), "no Canary"),
 )
@@ -325,7 +334,7 @@ PICKLE_CASES = (
     Case("pickle: OBJ", _attack(lambda p: b"(" + b"N" + p + b"o"), "opcode OBJ"),
     Case("pickle: NEWOBJ", _attack(lambda p: b"N" + b.tuple_of(p) + b"\x81"), "opcode NEWOBJ"),
     Case("pickle: NEWOBJ_EX", _attack(lambda p: b"N" + b.tuple_of(p) + b"}\x92"), "opcode NEWOBJ_EX"),
-    Case("pickle: an extension code", _attack(lambda p: b"\x82\x01"), "pickle opcode"),
+    Case("pickle: an extension code", _attack(lambda p: b"\x82\x01"), "opcode EXT1"),
     Case(
         "pickle: BUILD on a storage class",
         _attack(lambda p: b.named("torch", "FloatStorage") + b"}" + p + p + b"sb"),
@@ -339,7 +348,7 @@ PICKLE_CASES = (
     Case("pickle: protocol 200", _pickle(b"\x80\xc8N."), "protocol 200"),
     Case("pickle: cut short", _pickle(b.simple_pickle()[:-9]), "makes no sense"),
     Case("pickle: a text of 4 GB", _pickle(b"\x80\x02X\xff\xff\xff\xff."), "makes no sense"),
-    Case("pickle: bytes of 2**60", _pickle(b"\x80\x04\x8e" + struct.pack("<Q", 1 << 60) + b"."), "pickle opcode"),
+    Case("pickle: bytes of 2**60", _pickle(b"\x80\x04\x8e" + struct.pack("<Q", 1 << 60) + b"."), "nothing that torch"),
     Case("pickle: a memo of 2**32", _pickle(b"\x80\x02Nr\xff\xff\xff\xff."), "holds a NoneType"),
     Case("pickle: a memo that is empty", _pickle(b"\x80\x02h\x07."), "makes no sense"),
     Case("pickle: an empty stack", _pickle(b"\x80\x02."), "makes no sense"),
