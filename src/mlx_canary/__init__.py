@@ -26,19 +26,22 @@ from mlx_canary.version import __version__
 
 if TYPE_CHECKING:
     from mlx_canary.audio.load import load_audio
-    from mlx_canary.convert.config import ConversionConfig
+    from mlx_canary.conversion.config import ConversionConfig
+    from mlx_canary.conversion.converter import ConversionReport, convert
     from mlx_canary.model import CanaryModel, Outcome, TranscriptionOptions
     from mlx_canary.registry import CANARY_MODELS
     from mlx_canary.text.prompt import Prompt
     from mlx_canary.text.tokenizer import CanaryTokenizer
     from mlx_canary.types import Audio, EncoderOutput, Features, Hypothesis, Segment, Transcript, Word
+    from mlx_canary.verification import verify
 
 _HOMES = {
     "CANARY_MODELS": "registry",
     "Audio": "types",
     "CanaryModel": "model",
     "CanaryTokenizer": "text.tokenizer",
-    "ConversionConfig": "convert.config",
+    "ConversionConfig": "conversion.config",
+    "ConversionReport": "conversion.converter",
     "EncoderOutput": "types",
     "Features": "types",
     "Hypothesis": "types",
@@ -48,7 +51,9 @@ _HOMES = {
     "Transcript": "types",
     "TranscriptionOptions": "model",
     "Word": "types",
+    "convert": "conversion.converter",
     "load_audio": "audio.load",
+    "verify": "verification",
 }
 
 __all__ = [
@@ -62,6 +67,7 @@ __all__ = [
     "CheckpointError",
     "ConversionConfig",
     "ConversionError",
+    "ConversionReport",
     "EncoderOutput",
     "Features",
     "Hypothesis",
@@ -74,7 +80,9 @@ __all__ = [
     "TranscriptionOptions",
     "Word",
     "__version__",
+    "convert",
     "load_audio",
+    "verify",
 ]
 
 

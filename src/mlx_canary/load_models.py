@@ -6,29 +6,28 @@ Loading is strict: every tensor in the file is used once and every parameter is 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from mlx_canary.audio.features import Preprocessor
-from mlx_canary.backend import mx, nn
-from mlx_canary.config import FORMAT_VERSION, ModelConfig, PreprocessorConfig
-from mlx_canary.convert import safetensors
-from mlx_canary.convert.converter import ALIGNER_WEIGHTS, CONFIG, WEIGHTS
-from mlx_canary.convert.nemo import open_nemo
-from mlx_canary.convert.rename import aligner_recipes, check_sources, network_recipes
-from mlx_canary.convert.source import TensorGroup, read_source
-from mlx_canary.convert.translate import describe
-from mlx_canary.convert.weights import our_tensors
+from mlx_canary.backend import mx
+from mlx_canary.config import FORMAT_VERSION, ModelConfig
+from mlx_canary.conversion import safetensors
+from mlx_canary.conversion.files import ALIGNER_WEIGHTS, CONFIG, WEIGHTS, Expected, WeightsFile, weights_files
+from mlx_canary.conversion.nemo import open_nemo
+from mlx_canary.conversion.source import TensorGroup, read_source, tensor_group
+from mlx_canary.conversion.translate import describe
+from mlx_canary.conversion.weights import our_tensors
 from mlx_canary.errors import CheckpointError, ConversionError, ModelNotFoundError
-from mlx_canary.network.build import build_aligner, build_network, expected_tensors
 from mlx_canary.network.canary import CanaryNetwork
 from mlx_canary.network.ctc import CTCNetwork
 from mlx_canary.registry import CANARY_MODELS
 from mlx_canary.text.tokenizer import CanaryTokenizer
+
+DEMO = Path(__file__).parent / "demo" / "demo.nemo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +73,14 @@ def locate(source: str | Path) -> Path:
     if path.exists():
         return path
     name = str(source)
+    if name == "demo":
+        return DEMO
     if name in CANARY_MODELS:
         return _download(CANARY_MODELS[name].repository)
     if name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith(".nemo"):
         return _download(name)
     raise ModelNotFoundError(
-        f"There is no model {name!r}: no such file or folder, and not one of {', '.join(CANARY_MODELS)}."
+        f"There is no model {name!r}: no such file or folder, and not one of demo, {', '.join(CANARY_MODELS)}."
     )
 
 
@@ -115,28 +116,17 @@ def load_folder(folder: Path) -> LoadedModel:
         raise CheckpointError(
             f"The tokenizer in {folder} has {tokenizer.size} pieces, config.json says {config.tokenizer.size}."
         )
-    network = build_network(config)
-    preprocessor = _fill(network, folder / WEIGHTS, config, config.preprocessor, network_recipes(config))
-    aligner = None
-    if config.aligner is not None:
-        ctc = build_aligner(config)
-        recipes = aligner_recipes(config.aligner)
-        aligner = Aligner(_fill(ctc, folder / ALIGNER_WEIGHTS, config, config.aligner.preprocessor, recipes), ctc)
-    return LoadedModel(config, tokenizer, preprocessor, network, aligner)
+    filled = [_fill(file, folder / file.name, config) for file in weights_files(config)]
+    return _joined(config, tokenizer, filled)
 
 
 def load_nemo(path: Path) -> LoadedModel:
     """Load a NeMo checkpoint without writing a conversion."""
     with open_nemo(path) as nemo:
         source = read_source(nemo)
-        config = source.config
-        network = build_network(config)
-        preprocessor = _fill_from(network, source.network, config, config.preprocessor)
-        aligner = None
-        if source.aligner is not None and config.aligner is not None:
-            ctc = build_aligner(config)
-            aligner = Aligner(_fill_from(ctc, source.aligner, config, config.aligner.preprocessor), ctc)
-    return LoadedModel(config, source.tokenizer, preprocessor, network, aligner)
+        files = zip(weights_files(source.config), source.groups, strict=True)
+        filled = [_fill_from(file, group, source.config) for file, group in files]
+    return _joined(source.config, source.tokenizer, filled)
 
 
 def read_config(folder: Path) -> ModelConfig:
@@ -160,49 +150,57 @@ def read_config(folder: Path) -> ModelConfig:
         raise CheckpointError(f"{folder / CONFIG}: {describe(error)}.") from error
 
 
-def _fill(
-    network: nn.Module, path: Path, config: ModelConfig, preprocessor: PreprocessorConfig, recipes: Any
-) -> Preprocessor:
+_Filled = tuple[CanaryNetwork | CTCNetwork, Preprocessor]
+
+
+def _joined(config: ModelConfig, tokenizer: CanaryTokenizer, filled: list[_Filled]) -> LoadedModel:
+    (network, preprocessor), *more = filled
+    assert isinstance(network, CanaryNetwork)
+    aligners = [Aligner(preprocessor, ctc) for ctc, preprocessor in more if isinstance(ctc, CTCNetwork)]
+    return LoadedModel(config, tokenizer, preprocessor, network, aligners[0] if aligners else None)
+
+
+def _fill(file: WeightsFile, path: Path, config: ModelConfig) -> _Filled:
     """Fill a network from a weights file in either layout."""
     if not path.is_file():
         raise CheckpointError(f"{path.parent} lacks {path.name}; convert the checkpoint again.")
     tensors = safetensors.read(path)
     if config.weights.layout == "nemo":
         try:
-            group = TensorGroup(tensors, recipes, check_sources(recipes, tensors))
-            return _fill_from(network, group, config, preprocessor)
+            return _fill_from(file, tensor_group(tensors, file.recipes), config)
         except ConversionError as error:
             raise CheckpointError(f"{path}: {error}") from error
-    expected = expected_tensors(network, preprocessor)
-    for name, (shape, dtype) in expected.items():
-        tensor = tensors.get(name)
-        if tensor is None:
-            raise CheckpointError(f"{path} lacks the tensor {name}; convert the checkpoint again.")
-        if (tensor.shape, tensor.dtype) != (shape, safetensors.dtype_name(dtype)):
-            raise CheckpointError(
-                f"The tensor {name} in {path} is {tensor.dtype} {tensor.shape}; "
-                f"config.json calls for {safetensors.dtype_name(dtype)} {shape}."
-            )
-    if unknown := set(tensors) - set(expected):
-        raise CheckpointError(f"{path} has tensors that config.json does not call for: {sorted(unknown)[:5]}.")
+    check_tensors(path, tensors, file.expected)
     loaded = mx.load(str(path))
     assert isinstance(loaded, dict)
-    return _assign(network, loaded.items(), preprocessor)
+    return _assign(file, loaded.items())
 
 
-def _fill_from(
-    network: nn.Module, group: TensorGroup, config: ModelConfig, preprocessor: PreprocessorConfig
-) -> Preprocessor:
+def check_tensors(path: Path, tensors: Mapping[str, safetensors.StoredTensor], expected: Expected) -> None:
+    """Every expected tensor is there in its shape and type, and no other.
+
+    Raises:
+        CheckpointError: Names the first that is not.
+    """
+    for name, (shape, dtype) in expected.items():
+        tensor, wanted = tensors.get(name), safetensors.dtype_name(dtype)
+        if tensor is None:
+            raise CheckpointError(f"{path} lacks the tensor {name}; convert the checkpoint again.")
+        if (tensor.shape, tensor.dtype) != (shape, wanted):
+            found = f"{tensor.dtype} {tensor.shape}"
+            raise CheckpointError(f"The tensor {name} in {path} is {found}; config.json calls for {wanted} {shape}.")
+    if unknown := sorted(set(tensors) - set(expected)):
+        raise CheckpointError(f"{path} has tensors that config.json does not call for, such as {unknown[0]}.")
+
+
+def _fill_from(file: WeightsFile, group: TensorGroup, config: ModelConfig) -> _Filled:
     """Fill a network from a checkpoint's own tensors."""
-    expected = expected_tensors(network, preprocessor)
-    return _assign(network, our_tensors(group, expected, config.weights), preprocessor)
+    return _assign(file, our_tensors(group, file.expected, config.weights))
 
 
-def _assign(
-    network: nn.Module, tensors: Iterable[tuple[str, mx.array]], preprocessor: PreprocessorConfig
-) -> Preprocessor:
+def _assign(file: WeightsFile, tensors: Iterable[tuple[str, mx.array]]) -> _Filled:
     weights = dict(tensors)
     window, filterbank = weights.pop("preprocessor.window"), weights.pop("preprocessor.filterbank")
-    network.load_weights(list(weights.items()), strict=True)
-    network.eval()
-    return Preprocessor(preprocessor, window, filterbank)
+    file.network.load_weights(list(weights.items()), strict=True)
+    file.network.eval()
+    return file.network, Preprocessor(file.preprocessor, window, filterbank)

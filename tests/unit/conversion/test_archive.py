@@ -9,8 +9,8 @@ import builders as b
 import numpy as np
 import pytest
 
-from mlx_canary.convert import gunzip
-from mlx_canary.convert.archive import open_archive
+from mlx_canary.conversion import gunzip
+from mlx_canary.conversion.archive import open_archive
 from mlx_canary.errors import ConversionError, ModelNotFoundError
 
 NAMES = [b.TOKENIZER, "model_config.yaml", "model_weights.ckpt"]

@@ -12,10 +12,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from mlx_canary.convert.gunzip import gunzip
-from mlx_canary.convert.mapped_file import MappedFile, Member, open_regular, path_mode
-from mlx_canary.convert.sniff import looks_like
-from mlx_canary.convert.tar import list_tar
+from mlx_canary.conversion.gunzip import gunzip
+from mlx_canary.conversion.mapped_file import MappedFile, Member, open_regular, path_mode
+from mlx_canary.conversion.sniff import looks_like
+from mlx_canary.conversion.tar import list_tar
 from mlx_canary.errors import ConversionError
 
 _MAX_FILES = 10_000

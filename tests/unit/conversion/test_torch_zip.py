@@ -6,8 +6,8 @@ import builders as b
 import numpy as np
 import pytest
 
-from mlx_canary.convert.tensors import LazyTensor
-from mlx_canary.convert.torch_zip import read_state_dict
+from mlx_canary.conversion.tensors import LazyTensor
+from mlx_canary.conversion.torch_zip import read_state_dict
 from mlx_canary.errors import ConversionError
 
 

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from mlx_canary.convert.sniff import looks_like
+from mlx_canary.conversion.sniff import looks_like
 from mlx_canary.errors import ConversionError
 
 _MAX_ENTRIES, _MAX_DIRECTORY = 100_000, 64 << 20

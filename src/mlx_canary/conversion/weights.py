@@ -8,14 +8,13 @@ import numpy as np
 
 from mlx_canary.backend import mx
 from mlx_canary.config import WeightsConfig
-from mlx_canary.convert.rename import Array, make
-from mlx_canary.convert.source import TensorGroup
+from mlx_canary.conversion.files import Expected
+from mlx_canary.conversion.rename import Array, make
+from mlx_canary.conversion.source import TensorGroup
 from mlx_canary.errors import ConversionError
 
-Expected = dict[str, tuple[tuple[int, ...], mx.Dtype]]
 
-
-def our_layout(group: TensorGroup, expected: Expected) -> Expected:
+def _our_layout(group: TensorGroup, expected: Expected) -> Expected:
     """The expected tensors in the order in which `our_tensors` makes them."""
     layout: Expected = {}
     for name in (name for recipe in group.recipes for name in recipe.targets):
@@ -39,7 +38,7 @@ def our_tensors(group: TensorGroup, expected: Expected, weights: WeightsConfig) 
                 yield part, array
 
 
-def preserved_layout(group: TensorGroup, weights: WeightsConfig) -> Expected:
+def _preserved_layout(group: TensorGroup, weights: WeightsConfig) -> Expected:
     """The source's own tensors, in the conversion's type. The preprocessor's stay in float32."""
     dtype = getattr(mx, weights.dtype)
     names = [source for recipe in group.recipes for source in recipe.sources]
@@ -49,7 +48,7 @@ def preserved_layout(group: TensorGroup, weights: WeightsConfig) -> Expected:
     }
 
 
-def preserved_tensors(group: TensorGroup, layout: Expected) -> Iterator[tuple[str, mx.array]]:
+def _preserved_tensors(group: TensorGroup, layout: Expected) -> Iterator[tuple[str, mx.array]]:
     """The source's own tensors, in the order of the layout."""
     for name, (_, dtype) in layout.items():
         yield name, _cast(name, group.tensors[name].read(), dtype)
@@ -85,3 +84,20 @@ def _check(name: str, array: mx.array, expected: Expected, sources: tuple[str, .
             f"The tensor {' + '.join(sources)} gives {name} the shape {tuple(array.shape)}, "
             f"but the configuration calls for {expected[name][0]}."
         )
+
+
+def layout_of(group: TensorGroup, expected: Expected, weights: WeightsConfig) -> Expected:
+    """What the file holds, in the order in which `tensors_of` makes it."""
+    ours = _our_layout(group, expected)  # also proves that every parameter is filled
+    return _preserved_layout(group, weights) if weights.layout == "nemo" else ours
+
+
+def tensors_of(group: TensorGroup, expected: Expected, weights: WeightsConfig) -> Iterator[tuple[str, mx.array]]:
+    """The contents of the file, one tensor at a time.
+
+    Raises:
+        ConversionError: A tensor has another shape than the configuration says, or is not finite.
+    """
+    if weights.layout == "nemo":
+        return _preserved_tensors(group, _preserved_layout(group, weights))
+    return our_tensors(group, expected, weights)

@@ -18,9 +18,9 @@ from mlx_canary.config import (
     TokenizerConfig,
     WeightsConfig,
 )
-from mlx_canary.convert.nemo import NemoCheckpoint
-from mlx_canary.convert.rename import Recipe, Tensor, aligner_recipes, check_sources, network_recipes
-from mlx_canary.convert.translate import (
+from mlx_canary.conversion.nemo import NemoCheckpoint
+from mlx_canary.conversion.rename import Recipe, Tensor, aligner_recipes, check_sources, network_recipes
+from mlx_canary.conversion.translate import (
     decoder_config,
     decoding_config,
     encoder_config,
@@ -59,15 +59,13 @@ class SourceModel:
     Attributes:
         config: Ours, with float32 weights in our own layout.
         tokenizer: The checkpoint's own.
-        network: Tensors of the model itself.
-        aligner: Tensors of the auxiliary CTC model, None where there is none.
+        groups: Tensors of the model, then of the auxiliary CTC model where there is one.
         notes: What the user should know.
     """
 
     config: ModelConfig
     tokenizer: CanaryTokenizer
-    network: TensorGroup
-    aligner: TensorGroup | None
+    groups: tuple[TensorGroup, ...]
     notes: list[str]
 
 
@@ -84,11 +82,13 @@ def read_source(nemo: NemoCheckpoint, prompt_format: str | None = None) -> Sourc
     notes: list[str] = []
     tokenizer = _tokenizer(nemo, nemo.config, notes)
     config = _model_config(nemo, tokenizer, prompt_format, notes)
+    groups = [tensor_group(nemo.tensors, network_recipes(config))]
+    if config.aligner is not None:
+        groups.append(tensor_group(nemo.timestamps_tensors or {}, aligner_recipes(config.aligner)))
     return SourceModel(
         config=config,
         tokenizer=tokenizer,
-        network=_group(nemo.tensors, network_recipes(config)),
-        aligner=_group(nemo.timestamps_tensors or {}, aligner_recipes(config.aligner)) if config.aligner else None,
+        groups=tuple(groups),
         notes=notes + _tied(nemo.tensors),
     )
 
@@ -208,7 +208,8 @@ def _output_size(nemo: NemoCheckpoint) -> int:
     return head.shape[0]
 
 
-def _group(tensors: Mapping[str, Tensor], recipes: list[Recipe]) -> TensorGroup:
+def tensor_group(tensors: Mapping[str, Tensor], recipes: list[Recipe]) -> TensorGroup:
+    """Tensors by NeMo's names with their recipes, every one of them accounted for."""
     return TensorGroup(tensors, recipes, check_sources(recipes, tensors))
 
 

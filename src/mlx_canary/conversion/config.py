@@ -22,6 +22,7 @@ class ConversionConfig(BaseModel):
         group_size: How many weights share a scale.
         prompt_format: For a checkpoint whose prompt template has a name of its own.
         overwrite: Replace an earlier conversion in `output_dir`.
+        check_bytes: Compare the checkpoint's bytes with the checksums beside them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -34,6 +35,7 @@ class ConversionConfig(BaseModel):
     group_size: Literal[32, 64, 128] = Field(default=64)
     prompt_format: Literal["canary", "canary2"] | None = None
     overwrite: bool = False
+    check_bytes: bool = True
 
     @model_validator(mode="after")
     def _combinations(self) -> ConversionConfig:

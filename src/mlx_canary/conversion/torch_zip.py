@@ -6,10 +6,10 @@ Knows nothing about Canary.
 
 from collections.abc import Mapping
 
-from mlx_canary.convert.pickle_reader import read_pickle
-from mlx_canary.convert.rebuild import Rebuild, Tensor
-from mlx_canary.convert.tensors import LazyTensor
-from mlx_canary.convert.zip_entries import Entry, list_zip
+from mlx_canary.conversion.pickle_reader import read_pickle
+from mlx_canary.conversion.rebuild import Rebuild, Tensor
+from mlx_canary.conversion.tensors import LazyTensor
+from mlx_canary.conversion.zip_entries import Entry, list_zip
 from mlx_canary.errors import ConversionError
 
 # A tensor takes about 300 bytes of pickle, its name included.

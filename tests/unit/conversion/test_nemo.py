@@ -7,9 +7,9 @@ import builders as b
 import numpy as np
 import pytest
 
-from mlx_canary.convert.interpolate import interpolate
-from mlx_canary.convert.nemo import open_nemo
-from mlx_canary.convert.nemo_yaml import load_yaml
+from mlx_canary.conversion.interpolate import interpolate
+from mlx_canary.conversion.nemo import open_nemo
+from mlx_canary.conversion.nemo_yaml import load_yaml
 from mlx_canary.errors import ConversionError, ModelNotFoundError
 
 MODELS = Path(__file__).parents[2] / "data/models"

@@ -7,9 +7,9 @@ none is larger than what is stored. Knows nothing about Canary.
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from mlx_canary.convert.pickle_reader import Function
-from mlx_canary.convert.tensors import DTYPES
-from mlx_canary.convert.zip_entries import Entry
+from mlx_canary.conversion.pickle_reader import Function
+from mlx_canary.conversion.tensors import DTYPES
+from mlx_canary.conversion.zip_entries import Entry
 from mlx_canary.errors import ConversionError
 
 _MAX_DIMENSIONS = 16

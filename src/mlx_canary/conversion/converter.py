@@ -17,18 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlx_canary.backend import mx, nn
-from mlx_canary.config import ModelConfig, PreprocessorConfig
-from mlx_canary.convert import safetensors
-from mlx_canary.convert.config import ConversionConfig
-from mlx_canary.convert.model_card import model_card
-from mlx_canary.convert.nemo import NemoCheckpoint, open_nemo
-from mlx_canary.convert.source import SourceModel, TensorGroup, read_source
-from mlx_canary.convert.weights import Expected, our_layout, our_tensors, preserved_layout, preserved_tensors
+from mlx_canary.config import ModelConfig, WeightsConfig
+from mlx_canary.conversion import safetensors
+from mlx_canary.conversion.config import ConversionConfig
+from mlx_canary.conversion.files import CONFIG, WEIGHTS, Expected, WeightsFile, weights_files
+from mlx_canary.conversion.model_card import model_card
+from mlx_canary.conversion.nemo import NemoCheckpoint, open_nemo
+from mlx_canary.conversion.source import SourceModel, TensorGroup, read_source
+from mlx_canary.conversion.tensors import LazyTensor
+from mlx_canary.conversion.weights import layout_of, tensors_of
 from mlx_canary.errors import ConversionError
-from mlx_canary.network.build import build_aligner, build_network, expected_tensors
 from mlx_canary.text.tokenizer import CanaryTokenizer, tokenizer_file
 
-WEIGHTS, ALIGNER_WEIGHTS, CONFIG = "model.safetensors", "aligner.safetensors", "config.json"
 Progress = Callable[[int, int], None]
 
 
@@ -63,11 +63,10 @@ class ConversionReport:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One weights file to write."""
+    """One weights file to write, and from what."""
 
-    file: str
+    file: WeightsFile
     group: TensorGroup
-    network: nn.Module
     layout: Expected
 
 
@@ -90,9 +89,9 @@ def convert(config: ConversionConfig, progress: Progress | None = None) -> Conve
         jobs = _jobs(source, ours)
         with _new_folder(config) as folder:
             _check_space(folder, jobs)
-            _write_weights(folder, jobs, ours, nemo, progress)
+            _write_weights(folder, jobs, config, ours, nemo, progress)
             _write_texts(folder, source.tokenizer, ours, config)
-    quantized, kept = _matrices(jobs, ours)
+    quantized, kept = _matrices(jobs, ours.weights)
     return ConversionReport(
         config=ours,
         output_dir=config.output_dir,
@@ -119,21 +118,10 @@ def _configured(source: ModelConfig, config: ConversionConfig) -> ModelConfig:
 
 
 def _jobs(source: SourceModel, ours: ModelConfig) -> list[_Job]:
-    jobs = [_job(WEIGHTS, source.network, build_network(ours), ours, ours.preprocessor)]
-    if source.aligner is not None and ours.aligner is not None:
-        jobs.append(_job(ALIGNER_WEIGHTS, source.aligner, build_aligner(ours), ours, ours.aligner.preprocessor))
-    return jobs
-
-
-def _job(
-    file: str, group: TensorGroup, network: nn.Module, ours: ModelConfig, preprocessor: PreprocessorConfig
-) -> _Job:
-    expected = expected_tensors(network, preprocessor)
-    # Building the table for the network's own layout also proves the shapes when NeMo's is kept.
-    layout = our_layout(group, expected)
-    if ours.weights.layout == "nemo":
-        layout = preserved_layout(group, ours.weights)
-    return _Job(file, group, network, layout)
+    return [
+        _Job(file, group, layout_of(group, file.expected, ours.weights))
+        for file, group in zip(weights_files(ours), source.groups, strict=True)
+    ]
 
 
 def _check_target(config: ConversionConfig) -> None:
@@ -195,7 +183,12 @@ def _check_space(folder: Path, jobs: list[_Job]) -> None:
 
 
 def _write_weights(
-    folder: Path, jobs: list[_Job], ours: ModelConfig, nemo: NemoCheckpoint, progress: Progress | None
+    folder: Path,
+    jobs: list[_Job],
+    config: ConversionConfig,
+    ours: ModelConfig,
+    nemo: NemoCheckpoint,
+    progress: Progress | None,
 ) -> None:
     total = sum(safetensors.file_size(job.layout) for job in jobs)
     written = 0
@@ -210,11 +203,18 @@ def _write_weights(
                 progress(written, total)
 
     for job in jobs:
-        if ours.weights.layout == "nemo":
-            tensors = preserved_tensors(job.group, job.layout)
-        else:
-            tensors = our_tensors(job.group, job.layout, ours.weights)
-        safetensors.write(folder / job.file, counted(tensors), job.layout)
+        if config.check_bytes:
+            _check_bytes(job, nemo)
+        tensors = tensors_of(job.group, job.file.expected, ours.weights)
+        safetensors.write(folder / job.file.name, counted(tensors), job.layout)
+
+
+def _check_bytes(job: _Job, nemo: NemoCheckpoint) -> None:
+    """A damaged download gives a model that talks nonsense; the checksums tell."""
+    for tensor in job.group.tensors.values():
+        if isinstance(tensor, LazyTensor):
+            tensor.check()
+            nemo.release_pages()
 
 
 def _write_texts(folder: Path, tokenizer: CanaryTokenizer, ours: ModelConfig, config: ConversionConfig) -> None:
@@ -230,11 +230,11 @@ def _write_texts(folder: Path, tokenizer: CanaryTokenizer, ours: ModelConfig, co
     (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
 
 
-def _matrices(jobs: list[_Job], ours: ModelConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _matrices(jobs: list[_Job], weights: WeightsConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The quantized matrices, and those whose rows did not divide into groups."""
-    if ours.weights.quantization is None:
+    if weights.quantization is None:
         return (), ()
     quantized = [name[: -len(".scales")] for job in jobs for name in job.layout if name.endswith(".scales")]
-    modules = [(path, module) for job in jobs for path, module in job.network.named_modules()]
+    modules = [(path, module) for job in jobs for path, module in job.file.network.named_modules()]
     kept = [path for path, module in modules if type(module) in (nn.Linear, nn.Embedding)]
     return tuple(quantized), tuple(sorted(kept))

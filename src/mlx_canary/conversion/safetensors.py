@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlx_canary.backend import mx
-from mlx_canary.convert.mapped_file import MappedFile
+from mlx_canary.conversion.mapped_file import MappedFile
 from mlx_canary.errors import CheckpointError
 
 _NAMES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "uint32": "U32"}

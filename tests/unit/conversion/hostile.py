@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import builders as b
 
-from mlx_canary.convert.nemo import open_nemo
+from mlx_canary.conversion.nemo import open_nemo
 from mlx_canary.errors import ConversionError
 
 SENTINEL = "executed"

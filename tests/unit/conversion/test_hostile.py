@@ -12,7 +12,7 @@ from hostile import CASES, SENTINEL, Case
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlx_canary.convert.nemo import open_nemo
+from mlx_canary.conversion.nemo import open_nemo
 from mlx_canary.errors import ConversionError
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from mlx_canary.convert.archive import Archive, open_archive
-from mlx_canary.convert.interpolate import interpolate
-from mlx_canary.convert.nemo_yaml import load_yaml
-from mlx_canary.convert.tensors import LazyTensor
-from mlx_canary.convert.torch_zip import read_state_dict
+from mlx_canary.conversion.archive import Archive, open_archive
+from mlx_canary.conversion.interpolate import interpolate
+from mlx_canary.conversion.nemo_yaml import load_yaml
+from mlx_canary.conversion.tensors import LazyTensor
+from mlx_canary.conversion.torch_zip import read_state_dict
 from mlx_canary.errors import ConversionError
 
 _CONFIG, _WEIGHTS = "model_config.yaml", "model_weights.ckpt"

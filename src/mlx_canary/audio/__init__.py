@@ -1,0 +1,1 @@
+"""Sound in: recordings to samples, samples to features."""

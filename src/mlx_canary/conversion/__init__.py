@@ -1,0 +1,1 @@
+"""From a NeMo checkpoint to a model of ours."""

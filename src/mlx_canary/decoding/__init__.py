@@ -1,0 +1,1 @@
+"""From encoder states to tokens."""

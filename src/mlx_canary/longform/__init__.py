@@ -1,0 +1,1 @@
+"""Long recordings: where to cut, how to join."""
