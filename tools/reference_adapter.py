@@ -8,11 +8,15 @@ modules in the order in which the network runs them.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mlx_canary.alignment.ctc import align_ctc
+from mlx_canary.alignment.inline import parse_inline
+from mlx_canary.alignment.viterbi import viterbi as best_path
 from mlx_canary.audio.features import Preprocessor
 from mlx_canary.audio.load import load_audio
 from mlx_canary.backend import mx
@@ -101,6 +105,28 @@ def ctc_log_probs(model: LoadedModel, audio: np.ndarray) -> np.ndarray:
     assert model.aligner is not None
     log_probs, _ = model.aligner.network(model.aligner.preprocessor([audio]))
     return np.array(log_probs[0])
+
+
+def timestamps(model: LoadedModel, text: str) -> Stages:
+    times = parse_inline(text)
+    return {"text": times.text, "word": _entries(times.words, "word"), "segment": _entries(times.segments, "segment")}
+
+
+def viterbi(log_probs: np.ndarray, token_ids_with_blanks: list[int]) -> np.ndarray:
+    return best_path(log_probs, np.array(token_ids_with_blanks))
+
+
+def align(model: LoadedModel, audio: np.ndarray, text: str, kind: str) -> Stages:
+    assert model.aligner is not None
+    log_probs, (n_frames,) = model.aligner.network(model.aligner.preprocessor([audio]))
+    aligned = align_ctc(text, np.array(log_probs[0, :n_frames]), model.tokenizer, whole=kind == "char")
+    if kind == "char":
+        return {"char": [{**entry, "token": entry["piece"]} for entry in _entries(aligned.tokens, "char")]}
+    return {"word": _entries(aligned.words, "word"), "segment": _entries(aligned.segments, "segment")}
+
+
+def _entries(spans: Any, kind: str) -> list[dict[str, Any]]:
+    return [{kind if key == "text" else key: value for key, value in asdict(span).items()} for span in spans]
 
 
 def _features(preprocessor: Preprocessor, audio: np.ndarray, lengths: np.ndarray) -> Features:

@@ -5,6 +5,7 @@
     ├── CheckpointError     a converted model folder cannot be loaded
     ├── ConversionError     a source checkpoint cannot be converted, or is not safe to read
     ├── PromptError         a language, task or option that the checkpoint does not have
+    ├── AlignmentError      a text cannot be aligned with a recording
     ├── ModelNotFoundError  no such model name, folder or file
     └── BackendError        MLX itself is missing or unusable
 
@@ -30,6 +31,10 @@ class ConversionError(CanaryError, ValueError):
 
 class PromptError(CanaryError, ValueError):
     """A language, task or option that the loaded checkpoint does not have."""
+
+
+class AlignmentError(CanaryError, ValueError):
+    """A text cannot be aligned with a recording: too long for it, or no means of finding times."""
 
 
 class ModelNotFoundError(CanaryError, LookupError):

@@ -110,6 +110,11 @@ class CanaryTokenizer:
         part = self._sub_tokenizer(language) if self.aggregate else self._parts[0]
         return [part.offset + int(i) for i in part.processor.encode(text)]
 
+    def encode_pieces(self, text: str, language: str | None = None) -> list[str]:
+        """The pieces of a text, one for each id of `encode`; an unknown one keeps the text's own characters."""
+        part = self._sub_tokenizer(language) if self.aggregate else self._parts[0]
+        return [str(piece) for piece in part.processor.encode(text, out_type=str)]
+
     def decode(self, ids: Iterable[int], skip_special: bool = False) -> str:
         """The text of these ids, as NeMo makes it.
 

@@ -1,0 +1,1 @@
+"""Times: of words, sentences and tokens."""

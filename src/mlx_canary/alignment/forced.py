@@ -1,0 +1,96 @@
+"""Times of a text that is already known: the text and its recording in, sentences with words and times out.
+
+Uses the auxiliary CTC model over one window; cutting long recordings is not done here. The path is NeMo's; on top of it
+times rise, stay inside the recording, and a text that cannot fit is refused in words instead of answered with nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from mlx_canary.alignment.ctc import align_ctc
+from mlx_canary.alignment.inline import FRAME_DURATION
+from mlx_canary.alignment.spans import Span
+from mlx_canary.alignment.states import plan_text
+from mlx_canary.alignment.viterbi import frames_needed
+from mlx_canary.alignment.words import sentences, spans_to_words
+from mlx_canary.audio.features import pad_to_minimum
+from mlx_canary.errors import AlignmentError
+from mlx_canary.load_models import Aligner
+from mlx_canary.text.tokenizer import CanaryTokenizer
+from mlx_canary.types import Audio, Segment, Word
+
+
+def align_text(text: str, audio: Audio, aligner: Aligner, tokenizer: CanaryTokenizer) -> tuple[Segment, ...]:
+    """When the words of a text were spoken.
+
+    Args:
+        text: What is said in the recording. Its line breaks and runs of spaces count as one space.
+        audio: (N,) at the aligner's sample rate, at most what one window of the encoder holds.
+        aligner: The auxiliary CTC model.
+        tokenizer: The checkpoint's, not aggregate.
+
+    Returns:
+        One segment for each sentence, with its words. Their texts, joined by spaces, are the given text.
+
+    Raises:
+        AlignmentError: Another sample rate, or more tokens than the recording has frames.
+    """
+    return sentences(align_words(text, audio, aligner, tokenizer))
+
+
+def align_words(text: str, audio: Audio, aligner: Aligner, tokenizer: CanaryTokenizer) -> tuple[Word, ...]:
+    """The same without the segments: when each word of a text was spoken."""
+    config = aligner.preprocessor.config
+    if audio.sample_rate != config.sample_rate:
+        raise AlignmentError(
+            f"The recording has {audio.sample_rate} Hz, the aligner expects {config.sample_rate} Hz; resample it first."
+        )
+    if not text.strip():
+        return ()
+    padded = pad_to_minimum(audio.samples, audio.sample_rate)
+    log_probs, (n_frames,) = aligner.network(aligner.preprocessor([padded]))
+    # A recording under a second got zeros on both sides; times count from its own beginning.
+    shift = max(0, len(padded) - len(audio.samples)) // 2 / audio.sample_rate
+    frame_duration = config.hop_length / config.sample_rate * aligner.network.encoder.subsampling_factor
+    return words_from_log_probs(
+        text, np.array(log_probs[0, :n_frames]), tokenizer, audio.duration, frame_duration, shift
+    )
+
+
+def words_from_log_probs(
+    text: str,
+    log_probs: npt.NDArray[np.float32],
+    tokenizer: CanaryTokenizer,
+    duration: float,
+    frame_duration: float = FRAME_DURATION,
+    shift: float = 0.0,
+) -> tuple[Word, ...]:
+    """When each word of a text was spoken, from log-probabilities that are already there.
+
+    Args:
+        text: What is said.
+        log_probs: (S, V + 1) float32 of the valid frames, the blank last.
+        tokenizer: The CTC model's, not aggregate.
+        duration: Length of the recording in seconds.
+        frame_duration: Seconds of one frame.
+        shift: How long before the recording the first frame begins, in seconds.
+
+    Raises:
+        AlignmentError: The text has more tokens than there are frames.
+    """
+    needed = frames_needed(plan_text(text, tokenizer, log_probs.shape[1] - 1).states)
+    if needed > len(log_probs):
+        raise AlignmentError(
+            f"The text needs at least {needed * frame_duration:.2f} s to be spoken ({needed} tokens of "
+            f"{frame_duration:g} s), the recording has {duration:.2f} s. Is it the text of this recording?"
+        )
+    spans = align_ctc(text, log_probs, tokenizer, frame_duration=frame_duration).words
+    return spans_to_words([_earlier(span, shift) for span in spans], duration)
+
+
+def _earlier(span: Span, shift: float) -> Span:
+    """The span with seconds counted from the recording's beginning; what lies before it is put there."""
+    times = [t if t < 0 else max(0.0, t - shift) for t in (span.start, span.end)]
+    return Span(span.text, span.start_offset, span.end_offset, *times)
