@@ -1,0 +1,72 @@
+"""What all tests share: the small checkpoints that NeMo wrote, its recordings, and three clips of sound."""
+
+from __future__ import annotations
+
+import json
+import sys
+import wave
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlx_canary import CanaryModel
+from mlx_canary.load_models import LoadedModel, load_nemo
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT / "tests" / "data"
+MODELS = sorted(path.stem for path in (DATA / "models").glob("*.nemo"))
+WAVS = {"chirp": "chirp_2s3.wav", "speech": "speech_7s01.wav", "short": "short_0s4.wav"}
+
+# The adapter that compares the package with NeMo's recordings serves the tests too.
+sys.path.insert(0, str(ROOT / "tools"))
+
+
+@cache
+def loaded(name: str) -> LoadedModel:
+    """One of the small checkpoints; loaded once, because nothing that uses it changes it."""
+    return load_nemo(DATA / "models" / f"{name}.nemo")
+
+
+@cache
+def texts(name: str) -> dict[str, Any]:
+    """NeMo's prompts, ids and texts for a checkpoint."""
+    recorded: dict[str, Any] = json.loads((DATA / f"reference/{name}.json").read_text(encoding="utf-8"))
+    return recorded
+
+
+@cache
+def arrays(name: str) -> dict[str, np.ndarray]:
+    """NeMo's arrays for a checkpoint, or its features."""
+    with np.load(DATA / f"reference/{name}.npz") as recorded:
+        return dict(recorded)
+
+
+@cache
+def clip(name: str) -> np.ndarray:
+    """One of the clips, (N,) float32."""
+    with wave.open(str(DATA / "audio" / WAVS[name])) as file:
+        return np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float32) / 32768
+
+
+def run(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """A recorded run, "single.<clip>" or "batch", as zero-padded samples (B, N) and lengths (B,)."""
+    clips = [clip(c) for c in (WAVS if name == "batch" else [name.removeprefix("single.")])]
+    padded = np.zeros((len(clips), max(map(len, clips))), np.float32)
+    for row, samples in zip(padded, clips, strict=True):
+        row[: len(samples)] = samples
+    return padded, np.array([len(samples) for samples in clips])
+
+
+@pytest.fixture
+def wav() -> dict[str, Path]:
+    """The clips as files."""
+    return {name: DATA / "audio" / file for name, file in WAVS.items()}
+
+
+@pytest.fixture(scope="session")
+def flash() -> CanaryModel:
+    """The small stand-in for canary-180m-flash."""
+    return CanaryModel(loaded("canary2-flash"))
