@@ -5,17 +5,25 @@ writes them. Knows nothing about models and recordings.
 """
 
 from mlx_canary.writers.errors import OutputError
+from mlx_canary.writers.files import write_file, write_outputs
 from mlx_canary.writers.json_file import SCHEMA_VERSION, read_json
 from mlx_canary.writers.options import Provenance, SubtitleOptions
+from mlx_canary.writers.plan import OutputSource, OutputTarget, PlannedOutput, plan_outputs
 from mlx_canary.writers.registry import WRITERS, parse_formats, render
 
 __all__ = [
     "SCHEMA_VERSION",
     "WRITERS",
     "OutputError",
+    "OutputSource",
+    "OutputTarget",
+    "PlannedOutput",
     "Provenance",
     "SubtitleOptions",
     "parse_formats",
+    "plan_outputs",
     "read_json",
     "render",
+    "write_file",
+    "write_outputs",
 ]

@@ -32,7 +32,7 @@ def break_lines(lengths: Sequence[int], good_ends: Sequence[bool], max_line_char
         The indices of each line's words. Of equal choices the first line is the shorter one.
     """
     n_lines = count_lines(lengths, max_line_chars)
-    bonus = (max_line_chars / 6) ** 2
+    bonus = (max_line_chars / 4) ** 2  # worth lines that differ by a third of their length
     best: list[dict[int, tuple[float, int]]] = [{0: (0.0, 0)}]  # per line: its end -> (cost, its start)
     for _ in range(n_lines):
         best.append(_next_line(best[-1], lengths, good_ends, max_line_chars, bonus))

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from mlx_canary.types import Transcript
+from mlx_canary.writers.ass import write_ass
 from mlx_canary.writers.cues import Cue, make_cues
 from mlx_canary.writers.errors import OutputError
 from mlx_canary.writers.json_file import write_json
+from mlx_canary.writers.lrc import write_lrc
 from mlx_canary.writers.options import Provenance, SubtitleOptions
 from mlx_canary.writers.plain import write_tsv, write_txt
 from mlx_canary.writers.srt import write_srt
@@ -53,6 +55,8 @@ _WRITERS: tuple[Writer, ...] = (
     SubtitleWriter("srt", "srt", "SubRip subtitles", write_srt),
     SubtitleWriter("vtt", "vtt", "WebVTT subtitles, for browsers", write_vtt),
     TextWriter("tsv", "tsv", "a table of segments: start and end in milliseconds, text", write_tsv),
+    SubtitleWriter("lrc", "lrc", "LRC lyrics, for music players", write_lrc),
+    SubtitleWriter("ass", "ass", "Advanced SubStation Alpha subtitles, for video players", write_ass),
     RecordWriter("json", "json", "everything: segments, words, confidence, flags, model, options", write_json),
 )
 

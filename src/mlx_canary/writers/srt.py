@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from mlx_canary.writers.clock import srt_time
 from mlx_canary.writers.cues import Cue
-from mlx_canary.writers.highlight import Moment, moments
+from mlx_canary.writers.highlight import MarkedWord, Moment, mark_words, moments
 from mlx_canary.writers.options import SubtitleOptions
 
 
@@ -31,15 +31,11 @@ def _plain(cues: Sequence[Cue]) -> Iterator[tuple[float, float, str]]:
 
 def _highlighted(cues: Sequence[Cue]) -> Iterator[tuple[float, float, str]]:
     for cue in cues:
-        for moment in moments(cue):
-            yield moment.start, moment.end, _mark(cue, moment)
+        lines = [line for text in mark_words(cue) for line in text]
+        for moment in moments(word for line in lines for word in line):
+            yield moment.start, moment.end, "\n".join(_underline(line, moment) for line in lines)
 
 
-def _mark(cue: Cue, moment: Moment) -> str:
-    """The cue's text with the moment's words underlined."""
-    lines = [
-        [f"<u>{escape(token.text)}</u>" if token in moment.words else escape(token.text) for token in line]
-        for text in cue.texts
-        for line in text.lines
-    ]
-    return "\n".join(" ".join(line) for line in lines)
+def _underline(line: Sequence[MarkedWord], moment: Moment) -> str:
+    """A line with the moment's words underlined."""
+    return " ".join(f"<u>{escape(word.text)}</u>" if word.moment == moment else escape(word.text) for word in line)
