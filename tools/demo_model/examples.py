@@ -1,8 +1,9 @@
 """Training examples: utterances in, sound and token ids out.
 
 Draws the slots of the prompt (language, punctuation, digits, times, context,
-partial prompt) and writes the answer that they ask for. Knows nothing about
-the network beyond its tokenizer.
+partial prompt) and writes the answer that they ask for: two an utterance,
+since hearing costs far more than answering. Knows nothing about the network
+beyond its tokenizer.
 """
 
 import random
@@ -17,16 +18,16 @@ from shards import Utterance
 FRAME = 0.08
 SPELLED = [row[0] for row in texts.world()["words"]["spelled_name"]]
 TWIN = {name: SPELLED[i ^ 1] for i, name in enumerate(SPELLED)}  # names that sound alike, listed in pairs
-EXACT = ("recorded",)  # kinds whose texts in other languages are no exact translations
+INEXACT = ("recorded",)  # kinds whose texts in other languages are no exact translations
+Pair = tuple[list[int], list[int]]  # prompt and answer ids
 
 
 @dataclass(frozen=True)
 class Example:
-    """samples (N,) float32; prompt and answer ids; CTC ids (spoken text, plain); a label per encoder frame or none."""
+    """samples (N,) float32; two prompts with answers; CTC ids (spoken text, plain); a label per encoder frame or none."""
 
     samples: np.ndarray
-    prompt: list[int]
-    answer: list[int]
+    pairs: tuple[Pair, Pair]
     ctc: list[int]
     frames: np.ndarray | None
 
@@ -84,10 +85,14 @@ class Maker:
 
     def silence(self) -> Example:
         x = augment.no_speech(self.rng)
-        source, target = self.rng.choice(LANGS), self.rng.choice(LANGS)
-        target = target if self.rng.random() < 0.3 else source
-        prompt = self.prompt(source, target, self.rng.random() < 0.7, self.rng.random() < 0.1, self.rng.random() < 0.1, "")
-        return Example(x, prompt, [self.eos], [], np.full(len(x) // 1280 + 2, self.blank))
+        pairs = (self.nothing(), self.nothing())
+        return Example(x, pairs, [], np.full(len(x) // 1280 + 2, self.blank))
+
+    def nothing(self) -> Pair:
+        rng = self.rng
+        source = rng.choice(LANGS)
+        target = rng.choice(LANGS) if rng.random() < 0.3 else source
+        return self.prompt(source, target, rng.random() < 0.7, rng.random() < 0.1, rng.random() < 0.1, ""), [self.eos]
 
     def pick_context(self, text: str) -> tuple[str, str]:
         """Context and the text that it asks for: a listed spelling wins over its twin."""
@@ -100,27 +105,40 @@ class Maker:
             return self.rng.choice(SPELLED), text
         return "", text
 
-    def example(self, utterance: Utterance, strength: float) -> Example:
-        rng, source = self.rng, utterance.lang
-        x, front, factor = augment.distort(utterance.samples, rng, strength)
-        starts = [front + t / factor for t in utterance.words]
-        plain = texts.without_punctuation(utterance.text[source])
-        ctc = self.ids(plain, source)
-        frames = self.frame_labels(plain, source, starts, len(x)) if starts else None
-        others = [lang for lang in utterance.text if lang != source] if utterance.engine != "people" and utterance.kind not in EXACT else []
-        target = rng.choice(others) if others and rng.random() < 0.3 else source
-        itn = bool(utterance.itn) and rng.random() < 0.15 or rng.random() < 0.03
-        text = utterance.itn.get(target, utterance.text[target]) if itn else utterance.text[target]
-        if target == source and not itn and rng.random() < 0.02:
+    def transcription(self, utterance: Utterance, starts: list[float]) -> Pair:
+        """What was said, in its own language; now and then timed, in digits, or with the language to be found."""
+        rng, lang, text = self.rng, utterance.lang, utterance.text[utterance.lang]
+        if rng.random() < 0.03:
             partial = [self.special["<|startofcontext|>"], self.special["<|startoftranscript|>"]]
-            rest = self.prompt(source, source, True, False, False, "")[2:]
-            return Example(x, partial, [*rest, *self.ids(text, source), self.eos], ctc, frames)
-        context, text = self.pick_context(text)
-        pnc = rng.random() < 0.75
-        if not pnc:
-            text = texts.without_punctuation(text)
-        timed = None
-        if target == source and starts and not itn and rng.random() < 0.15:
-            timed = self.with_times(text, target, starts)
-        prompt = self.prompt(source, target, pnc, itn, timed is not None, context)
-        return Example(x, prompt, [*(timed or self.ids(text, target)), self.eos], ctc, frames)
+            return partial, [*self.prompt(lang, lang, True, False, False, "")[2:], *self.ids(text, lang), self.eos]
+        itn = rng.random() < (0.12 if utterance.itn else 0.02)
+        context, text = self.pick_context(utterance.itn.get(lang, text) if itn else text)
+        pnc = rng.random() < 0.8
+        text = text if pnc else texts.without_punctuation(text)
+        timed = self.with_times(text, lang, starts) if starts and not itn and rng.random() < 0.1 else None
+        return self.prompt(lang, lang, pnc, itn, timed is not None, context), [*(timed or self.ids(text, lang)), self.eos]
+
+    def further(self, utterance: Utterance, starts: list[float]) -> Pair:
+        """The same sound asked for something else: a translation if there is one, else times or plain text."""
+        rng, lang = self.rng, utterance.lang
+        exact = utterance.engine != "people" and utterance.kind not in INEXACT
+        others = [other for other in utterance.text if other != lang] if exact else []
+        if not others or (starts and rng.random() < 0.3):
+            text = utterance.text[lang] if rng.random() < 0.8 else texts.without_punctuation(utterance.text[lang])
+            timed = self.with_times(text, lang, starts) if starts else None
+            return self.prompt(lang, lang, text[:1].isupper(), False, timed is not None, ""), [*(timed or self.ids(text, lang)), self.eos]
+        target = rng.choice(others)
+        itn = rng.random() < (0.15 if utterance.itn else 0.02)
+        pnc = rng.random() < 0.85
+        text = utterance.itn.get(target, utterance.text[target]) if itn else utterance.text[target]
+        text = text if pnc else texts.without_punctuation(text)
+        return self.prompt(lang, target, pnc, itn, False, ""), [*self.ids(text, target), self.eos]
+
+    def example(self, utterance: Utterance, strength: float) -> Example:
+        lang = utterance.lang
+        x, front, factor = augment.distort(utterance.samples, self.rng, strength)
+        starts = [front + t / factor for t in utterance.words]
+        plain = texts.without_punctuation(utterance.text[lang])
+        frames = self.frame_labels(plain, lang, starts, len(x)) if starts else None
+        pairs = (self.transcription(utterance, starts), self.further(utterance, starts))
+        return Example(x, pairs, self.ids(plain, lang), frames)

@@ -50,7 +50,9 @@ def main() -> None:
     made: list[Utterance] = []
     while total < args.hours * 3600:
         sentence = texts.sample(rng, held_out=args.held_out)
-        lang = rng.choice([lang for lang in langs if lang in sentence.text])
+        lang = rng.choice(langs)
+        if lang not in sentence.text:
+            continue
         spoken = engine.speak(sentence.text[lang], lang, rng, args.held_out)
         kept = cut(spoken[0], spoken[1]) if spoken else None
         if not kept or not spoken:

@@ -25,11 +25,14 @@ import texts
 import torch
 import torch.distributed as dist
 from examples import Example, Maker
+from features import log_mel, subsample
 from shards import Utterance, read_new
 
 # Share of the examples by engine, as far as there are shards of it.
-SHARES = {"kokoro": 0.36, "pico": 0.2, "espeak": 0.14, "people": 0.1, "joined": 0.16, "joe": 0.04}
+SHARES = {"kokoro": 0.32, "pico": 0.2, "espeak": 0.12, "people": 0.1, "joined": 0.16, "joe": 0.05, "flite": 0.05}
 NO_SPEECH = 0.02
+# Workers learn each for itself and average their models every so many steps: no waiting on a shared machine.
+AVERAGE_EVERY = 8
 
 
 def arguments() -> argparse.Namespace:
@@ -38,7 +41,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=90, help="of training in all, resumed or not")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--batch-seconds", type=float, default=32, help="of sound, a worker and step")
+    parser.add_argument("--batch-seconds", type=float, default=45, help="of sound, a worker and step")
     parser.add_argument("--lr", type=float, default=1.2e-3)
     parser.add_argument("--pieces", type=int, default=320, help="tokens a language")
     parser.add_argument("--curriculum", type=float, default=4, help="minutes until the longest utterances are used")
@@ -95,45 +98,22 @@ def pad(rows: list, value: float | int) -> torch.Tensor:
     return torch.from_numpy(out)
 
 
-def front(encoder, mel: torch.Tensor, lengths: torch.Tensor, frozen: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """The encoder's subsampling: mel (B, M, T) to (B, S, D) and lengths.
-
-    NeMo's own module multiplies by masks that are as large as the activations;
-    zeroing the padding does the same, and frozen convolutions keep nothing for
-    the backward pass.
-    """
-    pre = encoder.pre_encode
-    with torch.set_grad_enabled(not frozen):
-        x, n = mel.transpose(1, 2).unsqueeze(1), lengths.clone()
-        for layer in pre.conv:
-            if frozen:
-                for i, length in enumerate(n.tolist()):
-                    x[i, :, length:] = 0
-                x = torch.relu_(x) if isinstance(layer, torch.nn.ReLU) else layer(x)
-            else:
-                x = layer(x * (torch.arange(x.shape[2])[None, :, None] < n[:, None, None])[:, None].to(x.dtype))
-            if isinstance(layer, torch.nn.Conv2d) and layer.stride[0] == 2:
-                n = (n - 1) // 2 + 1
-        mask = torch.arange(x.shape[2])[None] < n[:, None]
-        x = x.transpose(1, 2).flatten(2) * mask[..., None].to(x.dtype)
-    return pre.out(x), n
-
-
 def losses(network, ctc, examples: list[Example], frozen: bool, teach: bool, mask_spectrum: bool) -> dict[str, torch.Tensor]:
     lengths = torch.tensor([len(e.samples) for e in examples])
-    rows = [e.prompt + e.answer for e in examples]
-    n_prompt, n_row = torch.tensor([len(e.prompt) for e in examples]), torch.tensor([len(r) for r in rows])
+    pairs = [pair for e in examples for pair in e.pairs]
+    rows = [prompt + answer for prompt, answer in pairs]
+    n_prompt, n_row = torch.tensor([len(prompt) for prompt, _ in pairs]), torch.tensor([len(r) for r in rows])
     ids = pad(rows, network.tokenizer.pad_id)
     with torch.no_grad():
-        mel, mel_lengths = network.preprocessor(input_signal=pad([e.samples for e in examples], 0.0), length=lengths)
+        mel, mel_lengths = log_mel(network.preprocessor, pad([e.samples for e in examples], 0.0), lengths)
         if mask_spectrum:
             mel = network.spec_augmentation(input_spec=mel, length=mel_lengths)
     with torch.autocast("cpu", torch.bfloat16):
-        early, early_lengths = front(network.encoder, mel, mel_lengths, frozen)
+        early, early_lengths = subsample(network.encoder.pre_encode, mel, mel_lengths, frozen)
         encoded, n = network.encoder(audio_signal=early, length=early_lengths, bypass_pre_encode=True)
         encoded = encoded.permute(0, 2, 1)  # (B, S, D)
-        states = network.encoder_decoder_proj(encoded)
-        seen = (torch.arange(states.shape[1])[None] < n[:, None]).to(states.dtype)
+        states = network.encoder_decoder_proj(encoded).repeat_interleave(2, 0)
+        seen = (torch.arange(states.shape[1])[None] < n.repeat_interleave(2)[:, None]).to(states.dtype)
         inputs = ids[:, :-1]
         used = (torch.arange(inputs.shape[1])[None] < (n_row - 1)[:, None]).to(states.dtype)
         hidden = network.transf_decoder(input_ids=inputs, decoder_mask=used, encoder_embeddings=states, encoder_mask=seen)
@@ -156,16 +136,21 @@ def losses(network, ctc, examples: list[Example], frozen: bool, teach: bool, mas
     return out
 
 
-def share_gradients(parameters: list[torch.nn.Parameter], workers: int) -> None:
+def average(network, ctc, clock: float, sound: float, workers: int) -> tuple[float, float]:
+    """Make the workers' models one; their mean clock and the sound that all of them heard."""
     if workers == 1:
-        return
-    flat = torch.cat([(p.grad if p.grad is not None else torch.zeros_like(p)).flatten() for p in parameters])
+        return clock, sound
+    tensors = [t for m in (network, ctc) for t in m.state_dict().values() if t.is_floating_point()]
+    flat = torch.cat([*(t.flatten() for t in tensors), torch.tensor([clock])])
+    heard = torch.tensor([sound], dtype=torch.float64)
     dist.all_reduce(flat)
+    dist.all_reduce(heard)
     flat /= workers
     begin = 0
-    for p in parameters:
-        p.grad = flat[begin : begin + p.numel()].view_as(p)
-        begin += p.numel()
+    for t in tensors:
+        t.copy_(flat[begin : begin + t.numel()].view_as(t))
+        begin += t.numel()
+    return float(flat[-1]), float(heard)
 
 
 def tokenizers(work: Path, pieces: int) -> Path:
@@ -197,10 +182,11 @@ def work(rank: int, args: argparse.Namespace) -> None:
         taken = small.start_from(network, args.encoder_from)
         print(f"{len(taken)} tensors of the encoder start from {args.encoder_from.name}", flush=True)
     ctc = torch.nn.Linear(small.Size().encoder_width, network.tokenizer.vocab_size + 1)
+    network.encoder.pre_encode.conv.to(memory_format=torch.channels_last)
     if args.freeze_front:
         network.encoder.pre_encode.conv.requires_grad_(False)
     parameters = [p for p in [*network.parameters(), *ctc.parameters()] if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=args.lr, betas=(0.9, 0.98), weight_decay=1e-3, foreach=True)
+    optimizer = torch.optim.AdamW(parameters, lr=args.lr, betas=(0.9, 0.98), weight_decay=1e-3, fused=True)
     state = {"step": 0, "seconds": 0.0, "sound": 0.0}
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
@@ -211,28 +197,31 @@ def work(rank: int, args: argparse.Namespace) -> None:
     maker = Maker(network.tokenizer, random.Random(1000 * state["step"] + rank))
     torch.manual_seed(1000 * state["step"] + rank)
     network.train()
-    began, saved_at, smooth = time.time() - state["seconds"], time.time(), {}
+    began, saved_at, heard, smooth = time.time() - state["seconds"], time.time(), 0.0, {}
 
     def progress() -> tuple[float, float]:
         grown = min(1.0, state["seconds"] / 60 / max(args.curriculum, 1e-6))
         return 3.0 + 13.0 * grown, 0.4 + 0.6 * grown
 
     for examples in batches(Pool(args.data), maker, args.batch_seconds, progress):
-        clock = torch.tensor([time.time() - began, sum(len(e.samples) for e in examples) / 16_000], dtype=torch.float64)
-        if args.workers > 1:
-            dist.all_reduce(clock)
-            clock[0] /= args.workers
-        state["seconds"], state["sound"] = float(clock[0]), state["sound"] + float(clock[1])
-        done = state["seconds"] / 60 / args.minutes
-        if done >= 1:
-            break
+        heard += sum(len(e.samples) for e in examples) / 16_000
+        clock = time.time() - began
+        if state["step"] % AVERAGE_EVERY == 0:
+            clock, heard = average(network, ctc, clock, heard, args.workers)
+            state["sound"], heard = state["sound"] + heard, 0.0
+            if clock >= args.minutes * 60:
+                break
+            if rank == 0 and time.time() - saved_at > args.save_minutes * 60:
+                saved_at = time.time()
+                save(checkpoint, network, ctc, optimizer, state)
+        state["seconds"] = clock
+        done = min(1.0, clock / 60 / args.minutes)
         rate = args.lr * min(1, (state["step"] + 1) / 200) * (1 if done < 0.35 else 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (done - 0.35) / 0.65)))
         for group in optimizer.param_groups:
             group["lr"] = rate
         teach = state["seconds"] / 60 < args.frame_minutes
         parts = losses(network, ctc, examples, args.freeze_front, teach, state["step"] > 1500)
         (parts["decoder"] + 0.3 * parts["ctc"] + 0.5 * parts.get("frame", 0.0)).backward()
-        share_gradients(parameters, args.workers)
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -243,9 +232,6 @@ def work(rank: int, args: argparse.Namespace) -> None:
             shown = " ".join(f"{k} {v:.3f}" for k, v in smooth.items())
             speed = state["sound"] / state["seconds"]
             print(f"{state['seconds'] / 60:.1f} min, step {state['step']}, lr {rate:.1e}: {shown}; {state['sound'] / 3600:.1f} h of sound, {speed:.0f} x real time", flush=True)
-        if rank == 0 and time.time() - saved_at > args.save_minutes * 60:
-            saved_at = time.time()
-            save(checkpoint, network, ctc, optimizer, state)
     if rank == 0:
         save(checkpoint, network, ctc, optimizer, state)
         print("finished", flush=True)
