@@ -20,7 +20,10 @@ from mlx_canary.alignment.viterbi import viterbi as best_path
 from mlx_canary.audio.features import Preprocessor
 from mlx_canary.audio.load import load_audio
 from mlx_canary.backend import mx
+from mlx_canary.decoding.beam import Beam
 from mlx_canary.decoding.greedy import decode_greedy
+from mlx_canary.decoding.rows import Symbols
+from mlx_canary.decoding.search import search
 from mlx_canary.load_models import LoadedModel, load_nemo
 from mlx_canary.network.conformer import ConformerEncoder, subsampled_length, valid_frames
 from mlx_canary.text.prompt import Prompt, encode_prompt
@@ -83,9 +86,7 @@ def greedy(
     model: LoadedModel, audio: np.ndarray, lengths: np.ndarray, prompt_ids: list[int], max_delta: int
 ) -> list[list[int]]:
     encoded = model.network.encode(_features(model.preprocessor, audio, lengths))
-    # NeMo counts the frames of the padded batch, and one feature frame more than it calls valid.
-    n_frames = subsampled_length(max(lengths) // 160 + 1, model.config.encoder.subsampling_factor)
-    room = min(model.config.decoder.max_sequence_length, n_frames + max_delta) - len(prompt_ids)
+    room = _room(model, lengths, prompt_ids, max_delta)
     hypotheses = decode_greedy(
         model.network,
         encoded,
@@ -95,6 +96,33 @@ def greedy(
         model.tokenizer.size,
     )
     return [list(hypothesis.tokens) for hypothesis in hypotheses]
+
+
+def beam(
+    model: LoadedModel,
+    audio: np.ndarray,
+    lengths: np.ndarray,
+    prompt_ids: list[int],
+    beam_size: int,
+    length_penalty: float,
+    max_delta: int,
+) -> list[list[tuple[list[int], float]]]:
+    # NeMo's beam search gives one token more than its greedy search.
+    items = search(
+        model.network,
+        model.network.encode(_features(model.preprocessor, audio, lengths)),
+        [prompt_ids] * len(audio),
+        [_room(model, lengths, prompt_ids, max_delta) + 1] * len(audio),
+        Symbols(model.tokenizer.eos_id, model.tokenizer.size, model.tokenizer.pad_id),
+        Beam(beam_size, beam_size, length_penalty, nemo_faults=True),
+    )
+    return [[(list(h.tokens), h.score) for h in item.hypotheses()] for item in items]
+
+
+def _room(model: LoadedModel, lengths: np.ndarray, prompt_ids: list[int], max_delta: int) -> int:
+    # NeMo counts the frames of the padded batch, and one feature frame more than it calls valid.
+    n_frames = subsampled_length(max(lengths) // 160 + 1, model.config.encoder.subsampling_factor)
+    return min(model.config.decoder.max_sequence_length, n_frames + max_delta) - len(prompt_ids)
 
 
 def resample(samples: np.ndarray, rate: int) -> np.ndarray:

@@ -66,16 +66,19 @@ class Hypothesis:
         tokens: Ids without the prompt and without the closing end-of-text.
         token_logprobs: Natural-log probability of each token.
         finished: Whether the end-of-text token was reached within the limit.
+        score: What the search summed up: log-probabilities of the tokens and of the closing end-of-text, and what
+            boosting and language model added. No length penalty.
+        token_confidences: From 0 to 1 for each token; None where it was not asked for.
+        no_speech_prob: Probability that the first token says that nobody speaks; None where the checkpoint has no
+            such token.
     """
 
     tokens: tuple[int, ...]
     token_logprobs: tuple[float, ...]
     finished: bool
-
-    @property
-    def score(self) -> float:
-        """Sum of the tokens' log-probabilities."""
-        return sum(self.token_logprobs)
+    score: float
+    token_confidences: tuple[float, ...] | None = None
+    no_speech_prob: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

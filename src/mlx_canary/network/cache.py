@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from mlx_canary.backend import mx
 
 _GROWTH = 64  # tokens
@@ -44,10 +46,23 @@ class KeyValueCache:
         if self._keys is not None and self._values is not None:
             self._keys, self._values = self._keys[rows], self._values[rows]
 
+    def pick(self, columns: mx.array) -> None:
+        """Keep these tokens of each item, (B, L)."""
+        assert self._keys is not None
+        assert self._values is not None
+        index = columns[:, None, :, None]
+        self._keys = mx.take_along_axis(self._keys, index, axis=2)
+        self._values = mx.take_along_axis(self._values, index, axis=2)
+        self.length = columns.shape[1]
+
 
 @dataclass(eq=False, slots=True)
 class DecoderCache:
     """State of a batch in the decoder.
+
+    An item is one row of tokens, or, after `branch`, several that share a beginning. All rows of an item keep their
+    tokens in one pool, and `seen` says which of them each row descends from. So nothing is copied when rows are
+    reordered, and the keys and values of prompt and encoder exist once for all rows of an item.
 
     Attributes:
         cross: Keys and values of the encoder states, for each layer, (B, H, S, K).
@@ -55,6 +70,8 @@ class DecoderCache:
         n_pad: (B,) how many padding tokens stand before each item's prompt.
         has_padding: Whether any does.
         tokens: Keys and values of the tokens, for each layer.
+        steps: Tokens in a row so far, padding included.
+        seen: (B, R, L) which tokens of the pool each of R rows is made of; None while every item is a single row.
     """
 
     cross: list[tuple[mx.array, mx.array]]
@@ -62,17 +79,67 @@ class DecoderCache:
     n_pad: mx.array
     has_padding: bool
     tokens: list[KeyValueCache]
+    steps: int = 0
+    seen: mx.array | None = None
+    _compacted: int = 0
 
     @property
     def length(self) -> int:
-        """Tokens so far, padding included."""
+        """Tokens kept so far, padding included."""
         return self.tokens[0].length
 
+    def place(self, n_tokens: int) -> tuple[mx.array, mx.array | None]:
+        """Make room for the next U tokens: their positions (B, U), and what each may look at, (B, 1, U, L).
+
+        In an item of several rows they are the next token of each row.
+        """
+        first, self.steps = self.steps, self.steps + (n_tokens if self.seen is None else 1)
+        if self.seen is not None:
+            B, R, _ = self.seen.shape
+            itself = mx.broadcast_to(mx.eye(R, dtype=mx.bool_), (B, R, R))
+            self.seen = mx.concatenate([self.seen, itself], axis=-1)
+            return mx.broadcast_to((first - self.n_pad)[:, None], (B, R)), self.seen[:, None]
+        index = mx.arange(first, self.steps)
+        return index - self.n_pad[:, None], self._chain_mask(index)
+
+    def _chain_mask(self, index: mx.array) -> mx.array | None:
+        """(B, 1, U, L): earlier tokens and itself, but no padding (which may look at itself, to have something)."""
+        if len(index) == 1 and not self.has_padding:
+            return None
+        keys = mx.arange(self.steps)
+        causal = keys <= index[:, None]
+        if not self.has_padding:
+            return causal[None, None]
+        real = keys >= self.n_pad[:, None, None]
+        return ((causal & real) | (keys == index[:, None]))[:, None]
+
+    def branch(self, parents: mx.array) -> None:
+        """From now on each item has R rows, which continue the rows `parents`, (B, R)."""
+        if self.seen is None:
+            real = mx.arange(self.length) >= self.n_pad[:, None, None]
+            self.seen = mx.broadcast_to(real, (len(self.n_pad), parents.shape[1], self.length))
+            self._compacted = self.length
+            return
+        self.seen = mx.take_along_axis(self.seen, parents[..., None], axis=1)
+        if self.length - self._compacted >= _GROWTH * parents.shape[1]:
+            self._compact(self.seen)
+
+    def _compact(self, seen: mx.array) -> None:
+        """Forget the tokens that no row descends from."""
+        used = seen.any(axis=1)  # (B, L)
+        n_kept = int(np.array(used).sum(axis=1).max())
+        columns = mx.argsort(mx.logical_not(used), axis=1)[:, :n_kept]
+        self.seen = mx.take_along_axis(seen, columns[:, None], axis=2)
+        for tokens in self.tokens:
+            tokens.pick(columns)
+        self._compacted = n_kept
+
     def select(self, rows: Sequence[int]) -> None:
-        """Keep these batch rows, in this order; a row may be taken more than once."""
+        """Keep these items, in this order; an item may be taken more than once."""
         index = mx.array(list(rows))
         self.cross = [(keys[index], values[index]) for keys, values in self.cross]
         self.cross_mask = None if self.cross_mask is None else self.cross_mask[index]
         self.n_pad = self.n_pad[index]
+        self.seen = None if self.seen is None else self.seen[index]
         for tokens in self.tokens:
             tokens.select(index)

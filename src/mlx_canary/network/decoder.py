@@ -92,25 +92,10 @@ class TransformerDecoder(nn.Module):
 
     def __call__(self, ids: mx.array, cache: DecoderCache) -> mx.array:
         """The next tokens (B, U) of every item -> hidden states (B, U, W)."""
-        U = ids.shape[1]
-        index = mx.arange(cache.length, cache.length + U)
+        positions, mask = cache.place(ids.shape[1])
         # Rows that are already finished may run past the table; nobody reads them.
         last = self.embedding.position.shape[0] - 1
-        positions = mx.clip(index - cache.n_pad[:, None], 0, last)
-        mask = self._self_mask(index, cache, cache.length + U)
-        x = self.embedding(ids, positions)
+        x = self.embedding(ids, mx.clip(positions, 0, last))
         for layer, tokens, cross in zip(self.layers, cache.tokens, cache.cross, strict=True):
             x = layer(x, tokens, mask, cross, cache.cross_mask)
         return self.final_norm(x) if "final_norm" in self else x
-
-    @staticmethod
-    def _self_mask(index: mx.array, cache: DecoderCache, length: int) -> mx.array | None:
-        """(B, 1, U, L): earlier tokens and itself, but no padding (which may look at itself, to have something)."""
-        if len(index) == 1 and not cache.has_padding:
-            return None
-        keys = mx.arange(length)
-        causal = keys <= index[:, None]
-        if not cache.has_padding:
-            return causal[None, None]
-        real = keys >= cache.n_pad[:, None, None]
-        return ((causal & real) | (keys == index[:, None]))[:, None]

@@ -1,0 +1,59 @@
+"""What phrases and language models add to the network's scores of the next token.
+
+A scorer is a finite-state machine over token ids. Its states are plain numbers that the search keeps beside each path,
+so one scorer serves any number of paths and searches at the same time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Scores = npt.NDArray[np.float32]
+State = tuple[int, ...]
+
+
+class Scorer(Protocol):
+    """Boosted phrases, or a language model."""
+
+    @property
+    def rewards(self) -> bool:
+        """Whether scores can be above zero: then a path that is behind may still come first."""
+
+    def start(self) -> int:
+        """The state before the first token."""
+
+    def scores(self, state: int) -> Scores:
+        """What each token would get in this state, (V,); not to be written to."""
+
+    def advance(self, state: int, token: int) -> int:
+        """The state after a token."""
+
+
+class Fusion:
+    """Several scorers with their weights, as one.
+
+    Args:
+        scorers: With weights above zero.
+    """
+
+    def __init__(self, scorers: Sequence[tuple[Scorer, float]]) -> None:
+        self._scorers = tuple(scorers)
+
+    @property
+    def rewards(self) -> bool:
+        return any(scorer.rewards for scorer, _ in self._scorers)
+
+    def start(self) -> State:
+        return tuple(scorer.start() for scorer, _ in self._scorers)
+
+    def scores(self, state: State) -> Scores:
+        """The weighted sum of all scorers, (V,)."""
+        rows = [weight * scorer.scores(one) for (scorer, weight), one in zip(self._scorers, state, strict=True)]
+        return np.sum(rows, axis=0, dtype=np.float32)
+
+    def advance(self, state: State, token: int) -> State:
+        return tuple(scorer.advance(one, token) for (scorer, _), one in zip(self._scorers, state, strict=True))

@@ -1,0 +1,157 @@
+"""What has been decoded of one item so far, on the host: its paths, and when it is done.
+
+Knows nothing about the network or about how tokens are chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from mlx_canary.decoding.fusion import Fusion, State
+from mlx_canary.decoding.loops import find_loop
+from mlx_canary.types import Hypothesis
+
+# Enough to put a path behind every other one.
+_GIVEN_UP = -1e4
+
+
+@dataclass(frozen=True, slots=True)
+class LengthPenalty:
+    """What a path's total is divided by, ((5 + length) / 6) ** exponent; the length is one more than its tokens.
+
+    The prompt counts, as in NeMo.
+    """
+
+    exponent: float
+    prompt_length: int
+
+    def __call__(self, n_tokens: int) -> float:
+        return float(((6 + self.prompt_length + n_tokens) / 6) ** self.exponent)
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """One possible text."""
+
+    tokens: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    confidences: tuple[float, ...] | None = ()
+    total: float = 0.0
+    ended: bool = False
+    looping: bool = False
+    state: State = ()
+
+
+@dataclass(slots=True)
+class Item:
+    """One item of a batch.
+
+    Attributes:
+        limit: How many tokens it may have.
+        penalty: Orders its paths.
+        n_wanted: It is done when so many paths have ended that no other can overtake.
+        closing: The tokens that end a text.
+        ends_first: Whether the first token may be one.
+        fusion: What is added to its scores.
+        loop_guard: Whether paths that repeat themselves are given up.
+        no_speech_prob: Probability that nobody speaks.
+        paths: In the order of the device's rows.
+        done: Nothing more is added.
+    """
+
+    limit: int
+    penalty: LengthPenalty
+    n_wanted: int
+    closing: tuple[int, ...]
+    ends_first: bool
+    fusion: Fusion | None
+    loop_guard: bool
+    no_speech_prob: float | None = None
+    paths: list[Path] = field(default_factory=list)
+    done: bool = False
+    _n_steps: int = 0
+
+    def __post_init__(self) -> None:
+        self.paths = [Path(state=() if self.fusion is None else self.fusion.start())]
+        self.done = self.limit <= 0
+
+    def add(
+        self,
+        tokens: Sequence[float],
+        parents: Sequence[float],
+        totals: Sequence[float],
+        logprobs: Sequence[float],
+        confidences: Sequence[float] | None = None,
+    ) -> None:
+        """One step: row r continues the path `parents[r]` with `tokens[r]`."""
+        self._n_steps += 1
+        confidences = [-1.0] * len(tokens) if confidences is None else confidences
+        steps = zip(tokens, parents, totals, logprobs, confidences, strict=True)
+        self.paths = [self._continued(self.paths[int(p)], int(t), total, lp, c) for t, p, total, lp, c in steps]
+        self.done = (
+            self._n_steps >= self.limit
+            or all(path.ended or path.looping for path in self.paths)
+            or self._cannot_be_overtaken()
+        )
+
+    def _continued(self, path: Path, token: int, total: float, logprob: float, confidence: float) -> Path:
+        if path.ended:
+            return replace(path, total=total)  # NeMo's length penalty by row moves it even now
+        ends = token in self.closing and (self._n_steps > 1 or self.ends_first)
+        if ends:
+            return Path(path.tokens, path.logprobs, path.confidences, total, True, False, path.state)
+        tokens = (*path.tokens, token)
+        confidences = None if confidence < 0 or path.confidences is None else (*path.confidences, confidence)
+        looping = self.loop_guard and find_loop(tokens) is not None
+        state = path.state if self.fusion is None else self.fusion.advance(path.state, token)
+        return Path(tokens, (*path.logprobs, logprob), confidences, total, False, looping, state)
+
+    def _cannot_be_overtaken(self) -> bool:
+        """Whether the wanted paths have ended and every other is behind for good: totals only fall."""
+        ended = sorted((self._rank(path) for path in self.paths if path.ended), reverse=True)
+        if len(ended) < self.n_wanted or (self.fusion is not None and self.fusion.rewards):
+            return False
+        hopes = [
+            path.total / max(self.penalty(len(path.tokens)), self.penalty(self.limit))
+            for path in self.paths
+            if not path.ended
+        ]
+        return all(hope <= ended[self.n_wanted - 1] for hope in hopes)
+
+    def _rank(self, path: Path) -> float:
+        return path.total / self.penalty(sum(token not in self.closing for token in path.tokens))
+
+    def bonus(self, vocabulary_size: int) -> npt.NDArray[np.float32] | None:
+        """What to add to the paths' scores of the next token, (R, V)."""
+        if self.done or (self.fusion is None and not any(path.looping for path in self.paths)):
+            return None
+        bonus = np.zeros((len(self.paths), vocabulary_size), np.float32)
+        for row, path in zip(bonus, self.paths, strict=True):
+            if self.fusion is not None and not path.ended:
+                scores = self.fusion.scores(path.state)
+                row[: len(scores)] = scores
+            if path.looping:
+                row += _GIVEN_UP
+        return bonus
+
+    def hypotheses(self) -> list[Hypothesis]:
+        """All paths, best first."""
+        return [self._hypothesis(path) for path in sorted(self.paths, key=self._rank, reverse=True)]
+
+    def _hypothesis(self, path: Path) -> Hypothesis:
+        n = len(path.tokens)
+        while n and path.tokens[n - 1] in self.closing:  # NeMo's search can go on after an end
+            n -= 1
+        confidences = path.confidences
+        return Hypothesis(
+            tokens=path.tokens[:n],
+            token_logprobs=path.logprobs[:n],
+            finished=path.ended,
+            score=path.total,
+            token_confidences=None if confidences is None else confidences[:n],
+            no_speech_prob=self.no_speech_prob,
+        )
