@@ -62,9 +62,20 @@ def load_model(source: str | Path) -> LoadedModel:
         ConversionError: The `.nemo` cannot be read.
     """
     path = locate(source)
-    if path.is_dir() and (path / CONFIG).is_file() and not (path / "model_config.yaml").exists():
-        return load_folder(path)
-    return load_nemo(path)
+    return load_folder(path) if _is_converted(path) else load_nemo(path)
+
+
+def load_config(source: str | Path) -> ModelConfig:
+    """What a checkpoint says about itself, without its weights. Arguments and errors as for `load_model`."""
+    path = locate(source)
+    if _is_converted(path):
+        return read_config(path)
+    with open_nemo(path) as nemo:
+        return read_source(nemo).config
+
+
+def _is_converted(path: Path) -> bool:
+    return path.is_dir() and (path / CONFIG).is_file() and not (path / "model_config.yaml").exists()
 
 
 def locate(source: str | Path) -> Path:

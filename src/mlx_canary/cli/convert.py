@@ -1,0 +1,116 @@
+"""`mlx-canary convert`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mlx_canary.errors import ConversionError
+
+
+@click.command(name="convert")
+@click.argument("nemo_file", type=click.Path(path_type=Path))
+@click.option("--output-dir", "-o", type=click.Path(path_type=Path), help="Folder to make.  [default: NAME-mlx]")
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float16", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Type of the weights. float16 and bfloat16 take half the space and are faster on a GPU.",
+)
+@click.option("--bits", type=click.Choice(["4", "8"]), help="Quantize the matrices to so many bits.")
+@click.option(
+    "--group-size",
+    type=click.Choice(["32", "64", "128"]),
+    default="64",
+    show_default=True,
+    help="With --bits: weights that share a scale.",
+)
+@click.option("--preserve-keys", is_flag=True, help="Keep NeMo's tensor names and axes, for debugging.")
+@click.option(
+    "--prompt-format",
+    type=click.Choice(["canary", "canary2"]),
+    help="For a fine-tune whose prompt template has another name.",
+)
+@click.option("--no-checksums", is_flag=True, help="Do not compare the checkpoint's bytes with its checksums.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier conversion in the folder.")
+@click.option("--verbose", "-v", is_flag=True, help="List every tensor that was ignored or not quantized.")
+def command(
+    nemo_file: Path,
+    output_dir: Path | None,
+    dtype: str,
+    bits: str | None,
+    group_size: str,
+    preserve_keys: bool,
+    prompt_format: str | None,
+    no_checksums: bool,
+    overwrite: bool,
+    verbose: bool,
+) -> None:
+    """Make an MLX model of a NeMo checkpoint.
+
+    NEMO_FILE is a .nemo file, or a folder with its unpacked members. Neither NeMo nor PyTorch is needed, and nothing in
+    the file is executed.
+
+    \b
+    Examples:
+      mlx-canary convert canary-180m-flash.nemo
+      mlx-canary convert canary-1b-v2.nemo -o canary-v2-8bit --dtype float16 --bits 8
+    """
+    from mlx_canary.cli.progress import byte_progress
+    from mlx_canary.conversion.converter import convert
+
+    config = _config(
+        nemo_file=nemo_file,
+        output_dir=output_dir or Path(f"{nemo_file.name.removesuffix('.nemo')}-mlx"),
+        preserve_original_keys=preserve_keys,
+        dtype=dtype,
+        bits=int(bits) if bits else None,
+        group_size=int(group_size),
+        prompt_format=prompt_format,
+        check_bytes=not no_checksums,
+        overwrite=overwrite,
+    )
+    with byte_progress("Converting") as progress:
+        report = convert(config, progress)
+    _show(report, verbose)
+
+
+def _config(**values: Any) -> Any:
+    from pydantic import ValidationError
+
+    from mlx_canary.conversion.config import ConversionConfig
+    from mlx_canary.conversion.translate import describe
+
+    try:
+        return ConversionConfig(**values)
+    except ValidationError as error:
+        raise ConversionError(f"{describe(error)[:1].upper()}{describe(error)[1:]}.") from error
+
+
+def _show(report: Any, verbose: bool) -> None:
+    config = report.config
+    used = report.n_source_tensors - len(report.ignored)
+    click.echo(
+        f"{report.output_dir}: {report.n_bytes / 1e6:,.1f} MB in {report.duration:.1f} s. "
+        f"Of {report.n_source_tensors} tensors {used} were used once, {len(report.ignored)} ignored for a reason; "
+        f"{report.n_parameters} were written, each once."
+    )
+    if config.weights.quantization is not None:
+        click.echo(
+            f"{len(report.quantized)} matrices in {config.weights.quantization.bits} bits; "
+            f"{len(report.not_quantized)} stay {config.weights.dtype}, as their rows do not divide into groups."
+        )
+    for note in report.notes:
+        click.echo(f"Note: {note}")
+    click.echo(
+        f"Licence of the weights: {config.source.license or 'that of the original, which the file does not say'}."
+    )
+    if verbose:
+        for name, reason in report.ignored.items():
+            click.echo(f"  ignored {name}: {reason}")
+        for name in report.not_quantized:
+            click.echo(f"  not quantized {name}")
+    click.echo(f"Next: mlx-canary verify {report.output_dir} {config.source.file}")

@@ -1,0 +1,83 @@
+"""The command `mlx-canary`. A command's module is loaded when it is used, so that help appears at once."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from typing import Any
+
+import click
+
+from mlx_canary.errors import CanaryError
+from mlx_canary.version import __version__
+
+# Each command with the line that `--help` shows for it; importing the modules only for that would be slow.
+COMMANDS = {
+    "transcribe": "Write down what recordings say.",
+    "translate": "Write down what recordings say, in another language.",
+    "convert": "Make an MLX model of a NeMo checkpoint.",
+    "verify": "Check a converted model, and compare it with its source.",
+    "models": "List the Canary models that exist and what each can do.",
+    "languages": "List what a model understands and translates.",
+    "doctor": "Look at this machine: what works, what is missing.",
+}
+
+_EPILOG = """\b
+Try it with the small model that is included:
+  mlx-canary transcribe recording.m4a --model demo
+Then with a published one (downloaded once):
+  mlx-canary transcribe recording.m4a --model canary-180m-flash --language de
+"""
+
+
+class LazyCommands(click.Group):
+    """A group whose commands live in modules of the same name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"mlx_canary.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyCommands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mlx-canary")
+def cli() -> None:
+    """Speech to text, and to other languages, with NVIDIA's Canary models on MLX."""
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command line; the one place where errors become a sentence and an exit code."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("Warning: %(message)s"))
+    logging.getLogger("mlx_canary").addHandler(handler)
+    try:
+        sys.exit(cli.main(arguments, prog_name="mlx-canary", standalone_mode=False) or 0)
+    except click.exceptions.Abort:
+        _fail("Interrupted.", 130)
+    except KeyboardInterrupt:
+        _fail("Interrupted.", 130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output is gone. Python would complain about it once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except CanaryError as error:
+        _fail(f"Error: {error}", 1)
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(message, err=True)
+    sys.exit(code)

@@ -1,0 +1,80 @@
+"""Progress on stderr, and only where somebody sees it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+if TYPE_CHECKING:
+    from mlx_canary.types import Segment
+
+
+@contextmanager
+def byte_progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar that counts bytes; call it with how many are done and how many there are."""
+    columns = (TextColumn(title), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+class RecordingProgress:
+    """What is told while recordings are written down."""
+
+    def __init__(self, bar: Progress, n_recordings: int) -> None:
+        self._bar = bar
+        self._task = bar.add_task("", total=n_recordings)
+        self._heard = 0.0
+        self._started = time.monotonic()
+
+    def say(self, what: str) -> None:
+        """What is being done."""
+        self._started = time.monotonic()
+        self._bar.update(self._task, description=what)
+
+    def heard(self, segment: Segment) -> None:
+        """Another segment is done."""
+        self._heard += segment.end - segment.start
+        speed = self._heard / max(time.monotonic() - self._started, 1e-3)
+        minutes, seconds = divmod(round(self._heard), 60)
+        self._bar.update(self._task, description=f"{minutes}:{seconds:02} of sound, {speed:.0f}x real time")
+
+    def finished(self) -> None:
+        """Another recording is done."""
+        self._bar.advance(self._task)
+
+    def note(self, line: str) -> None:
+        """A line on stderr that stays."""
+        self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def print(self, text: str) -> None:
+        """A result on stdout."""
+        sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+        sys.stdout.flush()
+
+
+@contextmanager
+def recording_progress(n_recordings: int, enabled: bool) -> Iterator[RecordingProgress]:
+    """A line with what is done, how much was heard and how fast; gone at the end."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    visible = enabled and console.is_terminal
+    # rich would otherwise take stdout over, and with it the results.
+    with Progress(*columns, console=console, transient=True, disable=not visible, redirect_stdout=False) as bar:
+        yield RecordingProgress(bar, n_recordings)

@@ -1,0 +1,37 @@
+"""`mlx-canary transcribe`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mlx_canary.cli.options import recording_options
+
+
+@click.command(name="transcribe")
+@click.option("--language", "-l", metavar="CODE", help="Language spoken, such as en or de.  [default: the model's]")
+@click.option(
+    "--task",
+    type=click.Choice(["transcribe", "translate"]),
+    default="transcribe",
+    show_default=True,
+    help="Write down what is said, or a translation.",
+)
+@click.option("--target-lang", metavar="CODE", help="With --task translate: language of the text.  [default: en]")
+@recording_options
+def command(no_pnc: bool, **options: Any) -> None:
+    """Write down what recordings say.
+
+    FILE is a recording in any format and of any length: a path, an http(s) address, or - for standard input. The text
+    goes to stdout, progress to stderr.
+
+    \b
+    Examples:
+      mlx-canary transcribe talk.m4a --model canary-180m-flash
+      mlx-canary transcribe interviews/*.mp3 -m canary-mlx -l de -f srt,txt -o subtitles
+      ffmpeg -i film.mkv -f wav - | mlx-canary transcribe - -m canary-mlx -l fr
+    """
+    from mlx_canary.cli.recordings import make_job, run
+
+    run(make_job(pnc=not no_pnc, **options))

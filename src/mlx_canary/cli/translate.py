@@ -1,0 +1,25 @@
+"""`mlx-canary translate`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mlx_canary.cli.options import recording_options
+
+
+@click.command(name="translate")
+@click.option("--from", "language", required=True, metavar="CODE", help="Language spoken, such as de.")
+@click.option("--to", "target_lang", default="en", show_default=True, metavar="CODE", help="Language of the text.")
+@recording_options
+def command(no_pnc: bool, **options: Any) -> None:
+    """Write down what recordings say, in another language.
+
+    \b
+    Example:
+      mlx-canary translate vortrag.mp3 --from de --to en --model canary-180m-flash
+    """
+    from mlx_canary.cli.recordings import make_job, run
+
+    run(make_job(task="translate", pnc=not no_pnc, **options))

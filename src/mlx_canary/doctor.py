@@ -1,0 +1,150 @@
+"""What this machine has: Python, MLX and its device, BLAS, audio, cache, models; what is missing, and how to mend it.
+
+Works without MLX, because a missing MLX is the first thing to find out.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlx_canary.errors import BackendError
+from mlx_canary.version import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing about the machine.
+
+    Attributes:
+        name: What was looked at.
+        working: False where something that the program needs is missing.
+        detail: What was found.
+        remedy: A command or sentence that mends or improves it; empty where nothing is to be done.
+    """
+
+    name: str
+    working: bool
+    detail: str
+    remedy: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at everything; never raises."""
+    looks: list[Callable[[], Finding]] = [
+        _python,
+        _mlx,
+        _blas,
+        _audio,
+        _resampling,
+        _tokenizers,
+        _memory,
+        _cache,
+        _demo,
+    ]
+    return [look() for look in looks]
+
+
+def _python() -> Finding:
+    system = f"{platform.system()} {platform.release()} on {platform.machine()}"
+    found = f"mlx-canary {__version__}, Python {platform.python_version()}, {system}"
+    return Finding("Python", sys.version_info >= (3, 10), found)
+
+
+def _mlx() -> Finding:
+    try:
+        from mlx_canary.backend import mx
+    except BackendError as error:
+        return Finding("MLX", False, "not usable", str(error))
+    try:
+        product = (mx.ones((4, 4)) @ mx.ones((4, 4))).sum().item()
+    except RuntimeError as error:
+        return Finding("MLX", False, f"installed, but fails to compute: {error}", "pip install --force-reinstall mlx")
+    device = str(mx.default_device()).removeprefix("Device(").rstrip(")").replace(", ", " ")
+    return Finding("MLX", product == 64, f"{importlib.metadata.version('mlx')}, computes on: {device}")
+
+
+def _blas() -> Finding:
+    if sys.platform != "linux":
+        return Finding("BLAS", True, "Accelerate or Metal, part of the system")
+    try:
+        from mlx_canary.backend import mx, openblas
+    except BackendError:
+        return Finding("BLAS", True, "not looked at without MLX")
+    if mx.default_device() != mx.Device(mx.cpu):
+        return Finding("BLAS", True, "not needed on this device")
+    if openblas is not None:
+        return Finding("BLAS", True, f"{openblas}, loaded before MLX")
+    return Finding(
+        "BLAS",
+        True,
+        "the one in MLX's wheel, which is some 30 times slower than OpenBLAS",
+        "sudo apt install libopenblas0-pthread",
+    )
+
+
+def _audio() -> Finding:
+    try:
+        import av
+    except ImportError as error:
+        return Finding("Audio decoding", False, f"PyAV cannot be loaded: {error}", "pip install av")
+    wanted = ("aac", "mp3", "opus", "vorbis", "flac", "alac", "pcm_s16le", "amrnb", "wmav2")
+    missing = [codec for codec in wanted if codec not in av.codecs_available]
+    libraries = ".".join(map(str, av.library_versions["libavcodec"]))
+    found = f"PyAV {av.__version__} with libavcodec {libraries}"
+    return Finding("Audio decoding", True, found + (f", without {', '.join(missing)}" if missing else ""))
+
+
+def _resampling() -> Finding:
+    return _package("Resampling", "soxr")
+
+
+def _tokenizers() -> Finding:
+    return _package("Tokenizers", "sentencepiece")
+
+
+def _package(name: str, package: str) -> Finding:
+    try:
+        importlib.import_module(package)
+    except ImportError as error:
+        return Finding(name, False, f"{package} cannot be loaded: {error}", f"pip install {package}")
+    return Finding(name, True, f"{package} {importlib.metadata.version(package)}")
+
+
+def _memory() -> Finding:
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    except (ValueError, OSError):
+        return Finding("Memory", True, "unknown")
+    advice = "" if total > 6 else "Use canary-180m-flash, or convert with --dtype float16 or --bits 8."
+    return Finding("Memory", True, f"{total:.0f} GB, {os.cpu_count()} cores", advice)
+
+
+def _cache() -> Finding:
+    """Where published checkpoints are downloaded to."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    folder = Path(HF_HUB_CACHE)
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(existing).free / 1e9
+    cached = sorted(path.name for path in folder.glob("models--*anary*")) if folder.is_dir() else []
+    names = ", ".join(name.removeprefix("models--").replace("--", "/") for name in cached) or "no Canary yet"
+    writable = os.access(existing, os.W_OK)
+    remedy = "" if writable else "Set HF_HOME to a folder that you can write to."
+    return Finding("Download cache", writable, f"{folder}: {names}; {free:.0f} GB free", remedy)
+
+
+def _demo() -> Finding:
+    path = Path(__file__).parent / "demo" / "demo.nemo"
+    if not path.is_file():
+        return Finding("Demo model", False, "missing from the installation", "pip install --force-reinstall mlx-canary")
+    return Finding(
+        "Demo model", True, f"{path.stat().st_size / 1e6:.0f} MB, try: mlx-canary transcribe FILE --model demo"
+    )
