@@ -12,8 +12,8 @@ import click
 def command(as_json: bool) -> None:
     """List the Canary models that exist and what each can do.
 
-    A name from this list can be given as --model; it is downloaded once. So can the folder of a converted model, a .nemo
-    file, or a repository on the Hugging Face hub.
+    A name from this list can be given as --model; it is downloaded once. So can the folder of a converted model,
+    a .nemo file, or a repository on the Hugging Face hub.
     """
     from mlx_canary.registry import CANARY_MODELS
     from mlx_canary.text.languages import describe_translation
