@@ -1,0 +1,42 @@
+"""How much of a stretch of sound is more than its background. Energy only: it cannot tell speech from music.
+
+Knows nothing about models.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+_FRAME = 0.02  # seconds
+# A frame counts as active well above the quiet parts of its surroundings, and not far below the loud ones.
+_ABOVE_QUIET, _BELOW_LOUD = 9.0, 35.0  # dB
+_INAUDIBLE = -80.0  # dB
+
+
+def active_frames(samples: npt.NDArray[np.float32], sample_rate: int) -> npt.NDArray[np.bool_]:
+    """Which frames of 20 ms are active.
+
+    Args:
+        samples: (N,) in [-1, 1].
+        sample_rate: In Hz.
+
+    Returns:
+        One value for each whole frame. Sound without quiet parts, such as steady noise, is active throughout.
+    """
+    frame = round(_FRAME * sample_rate)
+    n_frames = len(samples) // frame
+    if not n_frames:
+        return np.zeros(0, np.bool_)
+    power = np.square(samples[: n_frames * frame].reshape(n_frames, frame), dtype=np.float64).mean(axis=1)
+    level = 10 * np.log10(power + 1e-12)
+    quiet, loud = np.percentile(level, [10, 95])
+    threshold = max(min(quiet + _ABOVE_QUIET, loud - 3), loud - _BELOW_LOUD, _INAUDIBLE)
+    active: npt.NDArray[np.bool_] = level > threshold
+    return active
+
+
+def active_seconds(samples: npt.NDArray[np.float32], sample_rate: int, start: float = 0.0) -> float:
+    """Seconds of activity from `start` seconds on."""
+    frames = active_frames(samples, sample_rate)
+    return float(frames[round(start / _FRAME) :].sum()) * _FRAME

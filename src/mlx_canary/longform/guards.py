@@ -1,0 +1,63 @@
+"""What makes the text of a window doubtful, and which of two texts is the better one.
+
+Pure functions. Decoding again is done by whoever holds the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mlx_canary.decoding.loops import find_first_loop
+
+# Speech has three to six tokens a second; below one something was left out.
+_FEWEST_TOKENS = 1.0
+# Above this no human speaks; the text was not taken from the sound.
+_MOST_TOKENS = 25.0
+# Shorter stretches of activity may be a cough or a door.
+_SHORTEST_SPEECH = 3.0
+
+UNFINISHED, LOOP, TOO_SHORT, TOO_LONG = "unfinished", "loop", "too_short", "too_long"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known about the text of a window.
+
+    Attributes:
+        tokens: Its ids, special tokens apart.
+        finished: Whether the model ended the text by itself.
+        active: Seconds of the window that are louder than its background.
+    """
+
+    tokens: Sequence[int]
+    finished: bool
+    active: float
+
+
+def doubts(evidence: Evidence) -> tuple[str, ...]:
+    """Why the text should not be trusted.
+
+    Returns:
+        Any of: "unfinished" (the length limit came before the end of the text), "loop" (it repeats itself),
+        "too_short" (speech goes on for long without text), "too_long" (more text than anybody says in that time).
+    """
+    found = []
+    if not evidence.finished:
+        found.append(UNFINISHED)
+    if find_first_loop(evidence.tokens) is not None:
+        found.append(LOOP)
+    if evidence.active > _SHORTEST_SPEECH and len(evidence.tokens) < _FEWEST_TOKENS * evidence.active:
+        found.append(TOO_SHORT)
+    if len(evidence.tokens) > _MOST_TOKENS * max(evidence.active, 1.0):
+        found.append(TOO_LONG)
+    return tuple(found)
+
+
+def is_better(new: Sequence[Evidence], old: Evidence) -> bool:
+    """Whether the texts of a window's parts, decoded again, should take the place of the window's text."""
+    n_new, n_old = sum(len(doubts(part)) for part in new), len(doubts(old))
+    if n_new != n_old:
+        return n_new < n_old
+    # Equally doubtful: where text was missing, more of it is better.
+    return TOO_SHORT in doubts(old) and sum(len(part.tokens) for part in new) > len(old.tokens)
