@@ -6,12 +6,14 @@ are the words of the transcripts, in order.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mlx_canary.types import Transcript
 from mlx_canary.writers.align import Placed, merge_languages
 from mlx_canary.writers.cutting import cut_into_cues
+from mlx_canary.writers.errors import OutputError
 from mlx_canary.writers.lines import break_lines
 from mlx_canary.writers.options import SubtitleOptions
 from mlx_canary.writers.timing import screen_times
@@ -80,7 +82,10 @@ def make_cues(transcripts: Sequence[Transcript], options: SubtitleOptions) -> li
 def _duration(transcripts: Sequence[Transcript]) -> float:
     """Of the recording; where it is not known, when the last segment ends."""
     ends = [segment.end for transcript in transcripts for segment in transcript.segments]
-    return transcripts[0].duration or max(ends, default=0.0)
+    duration = transcripts[0].duration or max([0.0, *ends])
+    if not math.isfinite(duration):
+        raise OutputError(f"The transcript has the duration {duration!r}; subtitles need a finite one.")
+    return duration
 
 
 def _of(run: Sequence[Placed], number: int) -> list[Token]:

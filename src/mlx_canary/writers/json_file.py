@@ -26,7 +26,7 @@ def write_json(transcript: Transcript, provenance: Provenance) -> str:
     """The whole result, keys always in the same order.
 
     Raises:
-        OutputError: A number is not finite, or an option is nothing that JSON can hold.
+        OutputError: A time is not finite, or an option is nothing that JSON can hold.
     """
     return json.dumps(_document(transcript, provenance), ensure_ascii=False, allow_nan=False, indent=2) + "\n"
 
@@ -75,13 +75,17 @@ def _segment(segment: Segment, where: str) -> dict[str, object]:
 
 
 def _span(span: Segment | Word, where: str) -> dict[str, object]:
-    confidence = None if span.confidence is None else _number(span.confidence, f"{where}.confidence")
     return {
         "start": _number(span.start, f"{where}.start"),
         "end": _number(span.end, f"{where}.end"),
         "text": span.text,
-        "confidence": confidence,
+        "confidence": _confidence(span.confidence),
     }
+
+
+def _confidence(value: float | None) -> float | None:
+    """From 0 to 1 whatever rounding left; what is no number is not known, and no reason to lose a transcript."""
+    return None if value is None or math.isnan(value) else min(max(float(value), 0.0), 1.0)
 
 
 def _number(value: float, where: str) -> float:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from mlx_canary.writers.clock import srt_time
 from mlx_canary.writers.cues import Cue
 from mlx_canary.writers.highlight import MarkedWord, Moment, mark_words, moments
 from mlx_canary.writers.options import SubtitleOptions
+
+_TIME = re.compile(r"(\d:\d\d?:\d\d?)([.,]\d)")
 
 
 def write_srt(cues: Sequence[Cue], options: SubtitleOptions) -> str:
@@ -20,7 +23,8 @@ def write_srt(cues: Sequence[Cue], options: SubtitleOptions) -> str:
 
 
 def escape(text: str) -> str:
-    """Text without tags, override codes and the arrow of time lines."""
+    """Text without tags, override codes and what lenient readers take for time lines."""
+    text = _TIME.sub("\\1\u2060\\2", text)  # a word joiner: not seen, and no time any more
     return text.replace("-->", "→").replace("<", "‹").replace(">", "›").replace("{\\", "(\\")
 
 

@@ -27,7 +27,7 @@ def screen_times(
     """
     last = max(int(duration * 1000), len(spans) * SHORTEST)
     starts = _spaced([milliseconds(start) for start, _ in spans], last)
-    limits = [*starts[1:], last + milliseconds(options.min_gap)]
+    limits = [*starts, last + milliseconds(options.min_gap)][1:]
     ends = [
         _end(start, milliseconds(end), limit, options)
         for start, (_, end), limit in zip(starts, spans, limits, strict=True)

@@ -106,7 +106,7 @@ def _spread(pieces: list[str], start: float, end: float) -> list[Token]:
 
 def _repair_times(tokens: list[Token], duration: float) -> list[Token]:
     starts = list(itertools.accumulate((min(max(token.start, 0.0), duration) for token in tokens), max))
-    limits = [*starts[1:], duration]
+    limits = [*starts, duration][1:]
     return [
         replace(token, start=start, end=min(max(token.end, start), limit))
         for token, start, limit in zip(tokens, starts, limits, strict=True)
