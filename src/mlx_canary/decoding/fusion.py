@@ -37,7 +37,7 @@ class Fusion:
     """Several scorers with their weights, as one.
 
     Args:
-        scorers: With weights above zero.
+        scorers: At least one, with weights above zero.
     """
 
     def __init__(self, scorers: Sequence[tuple[Scorer, float]]) -> None:
@@ -52,8 +52,11 @@ class Fusion:
 
     def scores(self, state: State) -> Scores:
         """The weighted sum of all scorers, (V,)."""
-        rows = [weight * scorer.scores(one) for (scorer, weight), one in zip(self._scorers, state, strict=True)]
-        return np.sum(rows, axis=0, dtype=np.float32)
+        (first, weight), *others = self._scorers
+        total: Scores = weight * first.scores(state[0])
+        for (scorer, weight), one in zip(others, state[1:], strict=True):
+            total += weight * scorer.scores(one)
+        return total
 
     def advance(self, state: State, token: int) -> State:
         return tuple(scorer.advance(one, token) for (scorer, _), one in zip(self._scorers, state, strict=True))

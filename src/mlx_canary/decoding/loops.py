@@ -13,9 +13,9 @@ from typing import Any
 _MIN_REPEATS = 3
 _MIN_SPAN = 10
 _MAX_PERIOD = 48
-# NeMo's rule for streams: so many repeats of a pattern of so many tokens, in a text of at least eight.
+# NeMo's rule for streams: so many repeats of a pattern of so many tokens, after at least eight others.
 _NEMO_PATTERNS = ((1, 5), (2, 3), (3, 3))
-_NEMO_MIN_LENGTH = 8
+_NEMO_MIN_LENGTH = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def is_nemo_hallucination(tokens: Sequence[Any]) -> bool:
     """NeMo's rule for streams: the last token five times, or the last two or three tokens three times.
 
     Args:
-        tokens: The prompt's included; a text of less than eight is never one.
+        tokens: The prompt's included; a text of less than nine is never one.
     """
     if len(tokens) < _NEMO_MIN_LENGTH:
         return False

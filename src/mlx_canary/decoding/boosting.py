@@ -1,0 +1,206 @@
+"""Phrases that the user expects, made more likely.
+
+Mirrors NeMo's boosting tree (ContextGraph and GPUBoostingTreeModel): a trie over token ids with failure links, after
+Aho and Corasick. A token that continues a phrase is rewarded, and the reward is taken back when the phrase breaks off.
+The end of the text is always rewarded as much as the best token and more after a whole phrase, so that the search does
+not go on in silence for the sake of rewards.
+
+Where phrases contain one another the tree differs from NeMo's, which then takes back what complete phrases earned (or
+more) and depends on the order of the phrases.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from math import log
+from pathlib import Path
+
+import numpy as np
+
+from mlx_canary.decoding.automaton import ROOT, Arc, BackoffAutomaton
+from mlx_canary.decoding.fusion import Scores
+from mlx_canary.errors import PromptError
+from mlx_canary.text.tokenizer import CanaryTokenizer
+
+_KEPT_ROWS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """A phrase to expect.
+
+    Attributes:
+        text: As it is written.
+        weight: The reward of each of its tokens; NeMo's `context_score`.
+    """
+
+    text: str
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.text.strip():
+            raise PromptError("A phrase to boost is empty.")
+        if not 0 <= self.weight < float("inf"):
+            raise PromptError(f"The weight of the phrase {self.text!r} is {self.weight}; it must be 0 or more.")
+
+
+def read_phrases(path: str | Path) -> tuple[Phrase, ...]:
+    """Read a file of phrases: one a line, and if wanted a tab and its weight.
+
+    Raises:
+        PromptError: The file cannot be read, or a weight is not a number.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise PromptError(f"Cannot read the phrases in {path}: {error}.") from error
+    return tuple(_phrase(line, f"{path}, line {n}") for n, line in enumerate(lines, 1) if line.strip())
+
+
+def _phrase(line: str, where: str) -> Phrase:
+    text, tab, weight = line.partition("\t")
+    try:
+        return Phrase(text.strip(), float(weight)) if tab else Phrase(text.strip())
+    except ValueError as error:
+        raise PromptError(
+            f"{where}: {line!r} is not a phrase, or a phrase, a tab and a weight of 0 or more."
+        ) from error
+
+
+def case_variants(text: str, pnc: bool) -> list[str]:
+    """The ways in which a phrase may be written.
+
+    With punctuation and capitals a sentence may begin with it. Without, the checkpoint writes small letters only. Small
+    letters are never added otherwise: they would boost common words for the sake of names (Mark, Apple).
+    """
+    if not pnc:
+        return [text.lower()]
+    return list(dict.fromkeys([text, text[:1].upper() + text[1:]]))
+
+
+def encode_phrases(
+    phrases: Sequence[Phrase], tokenizer: CanaryTokenizer, language: str, pnc: bool
+) -> list[tuple[list[int], float]]:
+    """Token ids and weight of each variant of each phrase that has a weight.
+
+    Args:
+        language: Of the text that is decoded; an aggregate tokenizer has other ids for each.
+    """
+    return [
+        (tokenizer.encode(variant, language), phrase.weight)
+        for phrase in phrases
+        if phrase.weight > 0
+        for variant in case_variants(phrase.text, pnc)
+    ]
+
+
+@dataclass(slots=True)
+class _Node:
+    """A beginning of phrases."""
+
+    token: int = -1
+    reward: float = 0.0  # of the last token
+    is_end: bool = False
+    children: dict[int, _Node] = field(default_factory=dict)
+    state: int = ROOT
+    total: float = 0.0  # rewards from the root on
+    at_stake: float = 0.0  # rewards since the last complete phrase
+    fail: _Node | None = None  # the longest other beginning that these tokens end with
+
+
+class BoostingTree:
+    """The phrases as a scorer.
+
+    Args:
+        phrases: Token ids and weights.
+        vocabulary_size: Tokens.
+        eos_id: Ends a text.
+        depth_scaling: Multiplies the weight for all but a phrase's first token.
+        final_eos_score: What the end of the text gets on top after a whole phrase.
+        nemo_faults: Repeat what NeMo does where phrases contain one another.
+    """
+
+    def __init__(
+        self,
+        phrases: Sequence[tuple[Sequence[int], float]],
+        vocabulary_size: int,
+        eos_id: int,
+        depth_scaling: float = 1.0,
+        final_eos_score: float = 1.0,
+        nemo_faults: bool = False,
+    ) -> None:
+        nodes = _linked(_trie(phrases, depth_scaling))
+        self._ends = frozenset(node.state for node in nodes if node.is_end)
+        self._eos_id, self._final_eos_score = eos_id, final_eos_score
+        self._automaton = BackoffAutomaton(
+            np.zeros(vocabulary_size, np.float32),
+            [Arc(node.state, c.token, c.reward, c.state) for node in nodes for c in node.children.values()],
+            [ROOT if node.fail is None else node.fail.state for node in nodes],
+            [_taken_back(node, nemo_faults) for node in nodes],
+        )
+        self._row = lru_cache(_KEPT_ROWS)(self._make_row)
+
+    @property
+    def rewards(self) -> bool:
+        return True
+
+    def start(self) -> int:
+        return ROOT
+
+    def scores(self, state: int) -> Scores:
+        return self._row(state)
+
+    def advance(self, state: int, token: int) -> int:
+        return state if token == self._eos_id else self._automaton.advance(state, token)
+
+    def _make_row(self, state: int) -> Scores:
+        row = self._automaton.row(state)
+        row[self._eos_id] = max(0.0, float(row.max())) + (self._final_eos_score if state in self._ends else 0.0)
+        return row
+
+
+def _trie(phrases: Sequence[tuple[Sequence[int], float]], depth_scaling: float) -> _Node:
+    """The root of the tree of phrases; what several share gets the largest of their rewards."""
+    root = _Node()
+    for tokens, weight in phrases:
+        node = root
+        for depth, token in enumerate(tokens):
+            reward = weight * depth_scaling + log(depth + 1) if depth else weight
+            node = node.children.setdefault(token, _Node(token))
+            node.reward = max(node.reward, reward)
+        node.is_end = node is not root
+    return root
+
+
+def _linked(root: _Node) -> list[_Node]:
+    """All nodes, parents first, with states, totals and failure links."""
+    nodes, queue = [root], deque([root])
+    while queue:
+        parent = queue.popleft()
+        for token, node in parent.children.items():
+            node.state = len(nodes)
+            node.total = parent.total + node.reward
+            node.at_stake = 0.0 if node.is_end else parent.at_stake + node.reward
+            node.fail = _failure(parent, token, root)
+            nodes.append(node)
+            queue.append(node)
+    return nodes
+
+
+def _failure(parent: _Node, token: int, root: _Node) -> _Node:
+    node = parent.fail
+    while node is not None and token not in node.children:
+        node = node.fail
+    return root if node is None else node.children[token]
+
+
+def _taken_back(node: _Node, nemo_faults: bool) -> float:
+    """What backing off from a node adds: the failure's rewards for those that were at stake."""
+    if node.fail is None:
+        return 0.0
+    if nemo_faults:
+        return 0.0 if node.is_end else node.fail.total - node.total
+    return (node.fail.at_stake if node.is_end else node.fail.total) - node.at_stake
