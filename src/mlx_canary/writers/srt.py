@@ -10,7 +10,9 @@ from mlx_canary.writers.cues import Cue
 from mlx_canary.writers.highlight import MarkedWord, Moment, mark_words, moments
 from mlx_canary.writers.options import SubtitleOptions
 
+_WORD_JOINER = "\u2060"  # parts what is not to be read as one, and is not seen
 _TIME = re.compile(r"(\d:\d\d?:\d\d?)([.,]\d)")
+_LOOKALIKES = str.maketrans({"<": "‹", ">": "›", "{": "(", "}": ")", "\\": "\\" + _WORD_JOINER})
 
 
 def write_srt(cues: Sequence[Cue], options: SubtitleOptions) -> str:
@@ -23,9 +25,9 @@ def write_srt(cues: Sequence[Cue], options: SubtitleOptions) -> str:
 
 
 def escape(text: str) -> str:
-    """Text without tags, override codes and what lenient readers take for time lines."""
-    text = _TIME.sub("\\1\u2060\\2", text)  # a word joiner: not seen, and no time any more
-    return text.replace("-->", "→").replace("<", "‹").replace(">", "›").replace("{\\", "(\\")
+    """Text without tags, the codes that many players read as in ass, and what lenient readers take for time lines."""
+    text = _TIME.sub(rf"\1{_WORD_JOINER}\2", text)
+    return text.replace("-->", "→").translate(_LOOKALIKES)
 
 
 def _plain(cues: Sequence[Cue]) -> Iterator[tuple[float, float, str]]:
