@@ -7,7 +7,7 @@ thread own a model's work.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -19,19 +19,20 @@ from mlx_canary.backend import mx
 from mlx_canary.config import ModelConfig
 from mlx_canary.decoding.greedy import decode_greedy
 from mlx_canary.decoding.limits import token_limit
+from mlx_canary.decoding.options import DecodingOptions
 from mlx_canary.errors import CanaryError, PromptError
 from mlx_canary.load_models import LoadedModel, load_model
 from mlx_canary.longform.assembly import Assembly, Outcome
-from mlx_canary.longform.windows import Samples, Window, cut_windows
+from mlx_canary.longform.journal import Journal
+from mlx_canary.longform.windows import cut_windows
 from mlx_canary.text.languages import check_languages
 from mlx_canary.text.prompt import Prompt, Task, encode_prompt
 from mlx_canary.text.tokenizer import CanaryTokenizer
+from mlx_canary.transcriber import Piece, Request, Timestamps, Transcriber
 from mlx_canary.types import Audio, EncoderOutput, Hypothesis, Segment, Transcript
 
 __all__ = ["CanaryModel", "Outcome", "TranscriptionOptions"]
 
-# Below this no microphone hears anything (-80 dB), but a model asked about it would still say something.
-_SILENCE = 1e-4
 # Windows are sorted by length within so many batches, so that a batch's windows are alike.
 _LOOK_AHEAD = 8
 
@@ -44,32 +45,40 @@ class TranscriptionOptions:
         language: The language spoken, such as "en"; None for the checkpoint's default.
         task: "transcribe", or "translate" into `target_lang`.
         target_lang: The language of a translation; None for English.
+        also_translate: More languages; the recording is listened to once. They become the transcript's translations.
         pnc: Punctuation and capitals.
         itn: Numbers as digits.
         context: Text that came before, or that holds names to expect.
+        timestamps: "word" for times of words and sentences, "segment" for sentences only, None for neither.
+        decoding: Beam search, boosting, confidence and the like.
+        guards: Decode windows again whose text loops, ends early or is too much for its sound.
+        shortest_window: Seconds of a window of a long recording, at least.
+        longest_window: Seconds of a window, at most; the published models were trained on up to 40.
         channel: "mix" for the mean of all channels, or the number of one, from 0.
     """
 
     language: str | None = None
     task: Task = "transcribe"
     target_lang: str | None = None
+    also_translate: tuple[str, ...] = ()
     pnc: bool = True
     itn: bool = False
     context: str = ""
+    timestamps: Timestamps | None = None
+    decoding: DecodingOptions = field(default_factory=DecodingOptions)
+    guards: bool = True
+    shortest_window: float = 20.0
+    longest_window: float = 35.0
     channel: Channel = "mix"
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Piece:
-    """A window of a recording with its prompt's ids."""
-
-    recording: int
-    window: Window
-    prompt: list[int]
-
-    @property
-    def silent(self) -> bool:
-        return not abs(self.window.samples).max(initial=0) > _SILENCE
+    def __post_init__(self) -> None:
+        if self.timestamps not in (None, "word", "segment"):
+            raise PromptError(f"timestamps={self.timestamps!r} is not one of: 'word', 'segment', None.")
+        if not 1 <= self.shortest_window <= self.longest_window <= 60:
+            raise PromptError(
+                f"Windows of {self.shortest_window:g} to {self.longest_window:g} s are not possible; "
+                "expected 1 <= shortest_window <= longest_window <= 60."
+            )
 
 
 class CanaryModel:
@@ -77,6 +86,7 @@ class CanaryModel:
 
     def __init__(self, loaded: LoadedModel) -> None:
         self._loaded = loaded
+        self._transcriber = Transcriber(loaded)
 
     @classmethod
     def from_pretrained(
@@ -116,10 +126,11 @@ class CanaryModel:
         language: str | None = None,
         task: Task = "transcribe",
         target_lang: str | None = None,
+        timestamps: Timestamps | None = None,
         pnc: bool = True,
         itn: bool = False,
         context: str = "",
-        channel: Channel = "mix",
+        options: TranscriptionOptions | None = None,
         batch_size: int = 4,
         on_segment: Callable[[Segment], None] | None = None,
     ) -> Transcript:
@@ -132,10 +143,11 @@ class CanaryModel:
             language: The language spoken, such as "en"; None for the checkpoint's default.
             task: "translate" writes it down in `target_lang` instead.
             target_lang: The language of a translation, English if not said.
+            timestamps: "word" for times of words and sentences, "segment" for sentences only.
             pnc: Punctuation and capitals.
             itn: Numbers as digits, where the checkpoint learned that.
             context: Text that came before, or that holds names to expect; `canary2` checkpoints only.
-            channel: "mix" for the mean of all channels, or the number of one, from 0.
+            options: All of the above and more as one value, instead of them.
             batch_size: How many windows are decoded at once.
             on_segment: Called with each segment as soon as it is known, in order.
 
@@ -146,8 +158,20 @@ class CanaryModel:
             AudioError: The recording cannot be read.
             PromptError: The checkpoint does not have that language, task or option.
         """
-        options = TranscriptionOptions(language, task, target_lang, pnc, itn, context, channel)
-        (outcome,) = self.transcribe_each([(audio, options)], batch_size=batch_size, on_segment=on_segment)
+        asked = TranscriptionOptions(
+            language=language,
+            task=task,
+            target_lang=target_lang,
+            timestamps=timestamps,
+            pnc=pnc,
+            itn=itn,
+            context=context,
+        )
+        if options is not None:
+            if asked != TranscriptionOptions():
+                raise PromptError("Give either options or single keywords, not both.")
+            asked = options
+        (outcome,) = self.transcribe_each([(audio, asked)], batch_size=batch_size, on_segment=on_segment)
         return _raised(outcome)
 
     def translate(
@@ -156,23 +180,33 @@ class CanaryModel:
         *,
         source_lang: str,
         target_lang: str = "en",
+        timestamps: Timestamps | None = None,
         pnc: bool = True,
         itn: bool = False,
         context: str = "",
-        channel: Channel = "mix",
         batch_size: int = 4,
         on_segment: Callable[[Segment], None] | None = None,
     ) -> Transcript:
         """Write down what a recording says in another language. Arguments and errors as for `transcribe`."""
-        options = TranscriptionOptions(source_lang, "translate", target_lang, pnc, itn, context, channel)
-        (outcome,) = self.transcribe_each([(audio, options)], batch_size=batch_size, on_segment=on_segment)
-        return _raised(outcome)
+        return self.transcribe(
+            audio,
+            language=source_lang,
+            task="translate",
+            target_lang=target_lang,
+            timestamps=timestamps,
+            pnc=pnc,
+            itn=itn,
+            context=context,
+            batch_size=batch_size,
+            on_segment=on_segment,
+        )
 
     def transcribe_batch(
         self,
         audio: Sequence[AudioSource],
         options: TranscriptionOptions | Sequence[TranscriptionOptions] | None = None,
         *,
+        language: str | None = None,
         batch_size: int = 4,
     ) -> list[Transcript]:
         """Write down what several recordings say, decoded together; each as it would be alone.
@@ -180,13 +214,17 @@ class CanaryModel:
         Args:
             audio: As for `transcribe`, each.
             options: The same for all, or one for each.
+            language: Spoken in all of them, where nothing else is to be said.
             batch_size: How many windows are decoded at once, whichever recording they are of.
 
         Raises:
             AudioError: A recording cannot be read; `transcribe_each` goes on with the others.
             PromptError: As for `transcribe`.
         """
-        each = [options or TranscriptionOptions()] * len(audio) if not isinstance(options, Sequence) else options
+        if options is not None and language is not None:
+            raise PromptError("Give either options or language, not both.")
+        same = TranscriptionOptions(language=language) if options is None else options
+        each = [same] * len(audio) if isinstance(same, TranscriptionOptions) else same
         if len(each) != len(audio):
             raise PromptError(f"There are {len(audio)} recordings but {len(each)} options; give one, or one for each.")
         outcomes = self.transcribe_each(list(zip(audio, each, strict=True)), batch_size=batch_size)
@@ -198,19 +236,31 @@ class CanaryModel:
         *,
         batch_size: int = 4,
         on_segment: Callable[[Segment], None] | None = None,
+        journals: Sequence[Journal] | None = None,
     ) -> Iterator[Outcome]:
         """Write down several recordings, one outcome each, in order, as soon as it is known.
 
         A recording that fails does not stop the others. Not more than a few windows of sound are in memory.
+
+        Args:
+            requests: Recordings with what is wanted of each.
+            batch_size: How many windows are decoded at once, whichever recording they are of.
+            on_segment: Called with each segment as soon as it is known, in the order of its recording.
+            journals: One for each recording: finished windows are taken from it, and noted in it.
         """
-        prompts = [self.prompt(options) for _, options in requests]
-        assembly = Assembly([(prompt.source_lang, prompt.target_lang) for prompt in prompts], on_segment)
-        pieces = self._pieces(requests, prompts, assembly)
+        asked = [self._request(options) for _, options in requests]
+        assembly = Assembly(
+            [tuple((p.source_lang, p.target_lang) for p in request.prompts) for request in asked], on_segment
+        )
+        pieces = self._pieces(requests, asked, assembly, journals)
         while ahead := list(islice(pieces, batch_size * _LOOK_AHEAD)):
             ahead.sort(key=lambda piece: len(piece.window.samples))
             for start in range(0, len(ahead), batch_size):
-                for piece, segment in self._decode(ahead[start : start + batch_size]):
-                    assembly.add(piece.recording, piece.window.start, segment)
+                batch = ahead[start : start + batch_size]
+                for piece, texts in zip(batch, self._transcriber(batch), strict=True):
+                    if journals is not None:
+                        journals[piece.recording].note(piece.window.start, piece.window.end, texts)
+                    assembly.add(piece.recording, piece.window.start, texts)
             yield from assembly.outcomes()
         yield from assembly.outcomes()
 
@@ -228,10 +278,13 @@ class CanaryModel:
         target = (options.target_lang or "en") if options.task == "translate" else spoken
         if options.task == "translate" and target == spoken:
             raise PromptError(f"Translating needs two languages; both are {spoken!r}. Say target_lang.")
+        return self._checked(options, spoken, target)
+
+    def _checked(self, options: TranscriptionOptions, spoken: str, target: str) -> Prompt:
         prompt = Prompt(
             source_lang=spoken,
             target_lang=target,
-            task=options.task,
+            task="transcribe" if spoken == target else "translate",
             pnc=options.pnc,
             itn=options.itn,
             decodercontext=options.context,
@@ -239,6 +292,11 @@ class CanaryModel:
         check_languages(prompt, self.config.name, self.config.languages)
         encode_prompt(prompt, self.config.prompt.format, self.tokenizer)
         return prompt
+
+    def _request(self, options: TranscriptionOptions) -> Request:
+        first = self.prompt(options)
+        more = tuple(self._checked(options, first.source_lang, target) for target in options.also_translate)
+        return Request((first, *more), options.timestamps, options.decoding, options.guards)
 
     def generate(self, audio: Sequence[Audio], prompts: Sequence[Prompt]) -> list[Hypothesis]:
         """Decode a batch of short recordings in one pass, each with its prompt.
@@ -255,7 +313,11 @@ class CanaryModel:
             if item.sample_rate != rate:
                 raise ValueError(f"The checkpoint needs {rate} Hz, this Audio has {item.sample_rate}; use load_audio.")
         ids = [encode_prompt(prompt, self.config.prompt.format, self.tokenizer) for prompt in prompts]
-        return self._generate([item.samples for item in audio], ids)
+        features = self._loaded.preprocessor([pad_to_minimum(item.samples, rate) for item in audio])
+        limits = [token_limit(self.config, n, len(p)) for n, p in zip(features.lengths, ids, strict=True)]
+        if min(limits) < 1:
+            raise PromptError("A prompt leaves no room for the text of a recording this short. Give less context.")
+        return self.decode_greedy(self._loaded.network.encode(features), ids, limits)
 
     def decode_greedy(
         self, encoded: EncoderOutput, prompts: Sequence[Sequence[int]], limits: Sequence[int]
@@ -270,47 +332,29 @@ class CanaryModel:
         tokenizer = self.tokenizer
         return decode_greedy(self._loaded.network, encoded, prompts, limits, tokenizer.eos_id, tokenizer.size)
 
-    def _generate(self, samples: Sequence[Samples], prompts: Sequence[list[int]]) -> list[Hypothesis]:
-        rate = self.config.preprocessor.sample_rate
-        features = self._loaded.preprocessor([pad_to_minimum(item, rate) for item in samples])
-        limits = [token_limit(self.config, n, len(prompt)) for n, prompt in zip(features.lengths, prompts, strict=True)]
-        if min(limits) < 1:
-            raise PromptError(
-                f"The prompt has {max(map(len, prompts))} tokens, which leaves no room for the text of a recording "
-                "this short. Give less context."
-            )
-        return self.decode_greedy(self._loaded.network.encode(features), prompts, limits)
-
     def _pieces(
         self,
         requests: Sequence[tuple[AudioSource, TranscriptionOptions]],
-        prompts: Sequence[Prompt],
+        asked: Sequence[Request],
         assembly: Assembly,
-    ) -> Iterator[_Piece]:
-        """The windows of all recordings, read as they are needed."""
+        journals: Sequence[Journal] | None,
+    ) -> Iterator[Piece]:
+        """The windows of all recordings that are not done yet, read as they are needed."""
         rate = self.config.preprocessor.sample_rate
-        for index, ((audio, options), prompt) in enumerate(zip(requests, prompts, strict=True)):
-            ids = encode_prompt(prompt, self.config.prompt.format, self.tokenizer)
+        for index, ((audio, options), request) in enumerate(zip(requests, asked, strict=True)):
             error = None
             try:
-                for window in cut_windows(iter_audio(audio, sample_rate=rate, channel=options.channel), rate):
+                blocks = iter_audio(audio, sample_rate=rate, channel=options.channel)
+                for window in cut_windows(blocks, rate, options.shortest_window, options.longest_window):
                     assembly.expect(index, window.start, window.end)
-                    yield _Piece(index, window, ids)
+                    done = journals[index].find(window.start, window.end) if journals is not None else None
+                    if done is None:
+                        yield Piece(index, window, request)
+                    else:
+                        assembly.add(index, window.start, done)
             except CanaryError as problem:
                 error = problem
             assembly.close(index, error)
-
-    def _decode(self, pieces: Sequence[_Piece]) -> Iterator[tuple[_Piece, Segment]]:
-        """Decode a batch; silence is not decoded."""
-        heard = [piece for piece in pieces if not piece.silent]
-        hypotheses = self._generate([p.window.samples for p in heard], [p.prompt for p in heard]) if heard else []
-        for piece, hypothesis in zip(heard, hypotheses, strict=True):
-            text = self.tokenizer.decode(hypothesis.tokens, skip_special=True).strip()
-            flags = () if hypothesis.finished else ("unfinished",)
-            yield piece, Segment(text, piece.window.start, piece.window.end, flags=flags)
-        for piece in pieces:
-            if piece.silent:
-                yield piece, Segment("", piece.window.start, piece.window.end)
 
     def _default_language(self) -> str:
         languages, slots = self.config.languages, self.config.prompt.defaults

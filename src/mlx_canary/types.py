@@ -128,12 +128,14 @@ class Transcript:
         source_lang: The language spoken.
         target_lang: The language of the text.
         duration: Length of the recording in seconds.
+        translations: The same recording in other languages, where they were asked for beside this one.
     """
 
     segments: tuple[Segment, ...]
     source_lang: str
     target_lang: str
     duration: float
+    translations: tuple[Transcript, ...] = ()
 
     @property
     def text(self) -> str:

@@ -1,15 +1,18 @@
-"""Segments in any order in, transcripts in the order of the recordings out.
+"""Windows' results in any order in, transcripts in the order of the recordings out.
 
 Windows of several recordings are decoded together and finish as they will; here they find back to their places.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from mlx_canary.errors import CanaryError
 from mlx_canary.types import Segment, Transcript
+
+Texts = tuple[tuple[Segment, ...], ...]
+"""The segments of one window, for each of its texts: the first, then translations beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +32,11 @@ class Outcome:
 
 @dataclass(slots=True)
 class _Recording:
-    source_lang: str
-    target_lang: str
+    """`languages`: spoken and written language of each text."""
+
+    languages: tuple[tuple[str, str], ...]
     starts: list[float] = field(default_factory=list)  # of the windows read so far
-    segments: dict[float, Segment] = field(default_factory=dict)
+    windows: dict[float, Texts] = field(default_factory=dict)
     n_told: int = 0
     duration: float = 0.0
     complete: bool = False
@@ -40,25 +44,38 @@ class _Recording:
 
     @property
     def done(self) -> bool:
-        return self.complete and (self.error is not None or len(self.segments) == len(self.starts))
+        return self.complete and (self.error is not None or len(self.windows) == len(self.starts))
 
     def next_segments(self) -> Iterator[Segment]:
-        """Those that nobody was told of and that have all before them."""
-        while self.n_told < len(self.starts) and self.starts[self.n_told] in self.segments:
-            yield self.segments[self.starts[self.n_told]]
+        """Those of the first text that nobody was told of and that have all before them."""
+        while self.n_told < len(self.starts) and self.starts[self.n_told] in self.windows:
+            yield from self.windows[self.starts[self.n_told]][0]
             self.n_told += 1
+
+    def transcript(self) -> Transcript:
+        texts = [self._text(n) for n in range(len(self.languages))]
+        (source, target), *_ = self.languages
+        return Transcript(texts[0].segments, source, target, self.duration, tuple(texts[1:]))
+
+    def _text(self, n: int) -> Transcript:
+        segments = tuple(segment for start in self.starts for segment in self.windows[start][n])
+        return Transcript(segments, *self.languages[n], self.duration)
 
 
 class Assembly:
-    """Collects the segments of several recordings.
+    """Collects the results of several recordings.
 
     Args:
-        languages: Spoken and written language of each recording.
-        on_segment: Told of every segment, in the order of its recording.
+        languages: For each recording, the spoken and written language of each text.
+        on_segment: Told of every segment of the first text, in the order of its recording.
     """
 
-    def __init__(self, languages: list[tuple[str, str]], on_segment: Callable[[Segment], None] | None = None) -> None:
-        self._recordings = [_Recording(source, target) for source, target in languages]
+    def __init__(
+        self,
+        languages: Sequence[tuple[tuple[str, str], ...]],
+        on_segment: Callable[[Segment], None] | None = None,
+    ) -> None:
+        self._recordings = [_Recording(each) for each in languages]
         self._on_segment = on_segment
         self._n_out = 0
 
@@ -67,13 +84,13 @@ class Assembly:
         self._recordings[index].starts.append(start)
         self._recordings[index].duration = end
 
-    def add(self, index: int, start: float, segment: Segment) -> None:
+    def add(self, index: int, start: float, texts: Texts) -> None:
         """A window was decoded."""
         recording = self._recordings[index]
-        recording.segments[start] = segment
-        for told in recording.next_segments():
+        recording.windows[start] = texts
+        for segment in recording.next_segments():
             if self._on_segment is not None:
-                self._on_segment(told)
+                self._on_segment(segment)
 
     def close(self, index: int, error: CanaryError | None = None) -> None:
         """A recording was read to its end, or cannot be read further."""
@@ -83,14 +100,8 @@ class Assembly:
     def outcomes(self) -> Iterator[Outcome]:
         """What is done and was not yet given out, in the order of the recordings."""
         while self._n_out < len(self._recordings) and self._recordings[self._n_out].done:
-            yield self._outcome(self._n_out)
+            recording = self._recordings[self._n_out]
+            transcript = recording.transcript() if recording.error is None else None
+            recording.windows.clear()
+            yield Outcome(self._n_out, transcript, recording.error)
             self._n_out += 1
-
-    def _outcome(self, index: int) -> Outcome:
-        recording = self._recordings[index]
-        if recording.error is not None:
-            return Outcome(index, None, recording.error)
-        segments = tuple(recording.segments[start] for start in recording.starts)
-        recording.segments.clear()
-        transcript = Transcript(segments, recording.source_lang, recording.target_lang, recording.duration)
-        return Outcome(index, transcript, None)

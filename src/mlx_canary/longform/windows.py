@@ -69,6 +69,14 @@ def cut_windows(
     yield _window(samples, n_done, sample_rate)
 
 
+def halves(window: Window, sample_rate: int) -> tuple[Window, Window]:
+    """A window cut in two at the quietest place of its middle."""
+    n_samples = len(window.samples)
+    n = quietest(window.samples, n_samples // 3, n_samples * 2 // 3, sample_rate)
+    middle = window.start + n / sample_rate
+    return Window(window.samples[:n], window.start, middle), Window(window.samples[n:], middle, window.end)
+
+
 def quietest(samples: Samples, low: int, high: int, sample_rate: int) -> int:
     """The place between `low` and `high`, in samples, around which it is quietest."""
     frame = max(1, round(_FRAME * sample_rate))

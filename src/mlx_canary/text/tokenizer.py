@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import sentencepiece
@@ -75,14 +76,26 @@ class CanaryTokenizer:
         """Names of the sub-tokenizers and their sizes, in the order of their ids."""
         return {part.name: part.size for part in self._parts}
 
-    @property
+    @cached_property
     def special_tokens(self) -> list[str]:
         """All special tokens that a prompt may contain."""
-        return [piece for piece in map(self.piece, range(self._special.size)) if _SPECIAL_PIECE.fullmatch(piece)]
+        return [self.piece(i) for i in sorted(self.special_ids)]
+
+    @cached_property
+    def special_ids(self) -> frozenset[int]:
+        """Ids of all special tokens."""
+        special = self._special
+        ids = range(special.offset, special.offset + special.size)
+        return frozenset(i for i in ids if _SPECIAL_PIECE.fullmatch(self.piece(i)))
 
     @property
     def _special(self) -> _SubTokenizer:
         return next((part for part in self._parts if part.name == SPECIAL), self._parts[0])
+
+    def has_special(self, token: str) -> bool:
+        """Whether the checkpoint has this special token."""
+        processor = self._special.processor
+        return bool(processor.id_to_piece(processor.piece_to_id(token)) == token)
 
     def special_id(self, token: str) -> int:
         """The id of a special token.
@@ -92,10 +105,9 @@ class CanaryTokenizer:
         Raises:
             PromptError: The checkpoint has no such token.
         """
-        local = self._special.processor.piece_to_id(token)
-        if self._special.processor.id_to_piece(local) != token:
+        if not self.has_special(token):
             raise PromptError(f"This checkpoint's tokenizer has no token {token!r}.")
-        return self._special.offset + int(local)
+        return self._special.offset + int(self._special.processor.piece_to_id(token))
 
     def encode(self, text: str, language: str | None = None) -> list[int]:
         """Ids of a text.
@@ -125,19 +137,23 @@ class CanaryTokenizer:
             IndexError: An id is outside the vocabulary.
         """
         ids = list(ids)
-        pieces = [self.piece(i) for i in ids]
+        for i in ids:
+            self._check(i)
         if skip_special:
-            ids = [i for i, piece in zip(ids, pieces, strict=True) if not _SPECIAL_PIECE.fullmatch(piece)]
+            ids = [i for i in ids if i not in self.special_ids]
         if self.aggregate:
             return "".join(map(self.piece, ids)).replace("▁", " ")
         return str(self._parts[0].processor.decode(ids))
 
     def piece(self, token_id: int) -> str:
         """The piece of one id."""
-        if not 0 <= token_id < self.size:
-            raise IndexError(f"Token id {token_id} is outside the vocabulary of {self.size} pieces.")
+        self._check(token_id)
         part = next(part for part in reversed(self._parts) if token_id >= part.offset)
         return str(part.processor.id_to_piece(token_id - part.offset))
+
+    def _check(self, token_id: int) -> None:
+        if not 0 <= token_id < self.size:
+            raise IndexError(f"Token id {token_id} is outside the vocabulary of {self.size} pieces.")
 
     def model_protos(self) -> list[tuple[str, bytes]]:
         """Names and serialized models, as `from_models` takes them."""
