@@ -35,9 +35,9 @@ def cut_into_cues(
     for start in range(len(row)):
         run = _Run([_Column() for _ in range(n_languages)], options)
         for end in run.grow(row, start):
-            cost = best[start][0] + run.cost(next_starts[end]) + cut_costs[end]
-            if cost < best[end][0]:
-                best[end] = (cost, start)
+            before = best[start][0] + cut_costs[end]
+            if before + _CUE < best[end][0]:  # else no run can make it cheaper
+                best[end] = min(best[end], (before + run.cost(next_starts[end]), start))
     return _follow(best, row)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from mlx_canary.writers.registry import SubtitleWriter, find_writer, parse_forma
 
 UNKNOWN_LANGUAGE = "und"
 """Stands in planned names for a language that is not known yet."""
+
+_ADVICE = "Tell them apart in the template with {parent}, {name}, {n}, {lang} or {ext}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def plan_outputs(
     """
     names = parse_formats(formats)
     plans = [_plan(source, names, target) for source in sources]
-    _check_different(sources, plans, target)
+    _check_different(sources, names, target)
     for plan in plans:
         for output in plan:
             _check_writable(output.path, target)
@@ -114,40 +116,32 @@ def _path(source: OutputSource, format: str, texts: Sequence[int], target: Outpu
     values = {
         **describe_recording(source.recording),
         "n": str(source.number),
-        "lang": "-".join(source.languages[number] or UNKNOWN_LANGUAGE for number in texts),
+        "lang": _languages(source, texts),
         "format": format,
         "ext": find_writer(format).extension,
         "date": target.day.isoformat(),
     }
     path = target.folder / fill_template(template, values)
-    if not path.parent.resolve().is_relative_to(target.folder.resolve()):
+    if not Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(target.folder)):
         raise OutputError(f"{path} leads out of the output folder {target.folder} through a link.")
     return path
 
 
-def _check_different(
-    sources: Sequence[OutputSource], plans: Sequence[Sequence[PlannedOutput]], target: OutputTarget
-) -> None:
+def _languages(source: OutputSource, texts: Sequence[int]) -> str:
+    return "-".join(source.languages[number] or UNKNOWN_LANGUAGE for number in texts)
+
+
+def _check_different(sources: Sequence[OutputSource], formats: Sequence[str], target: OutputTarget) -> None:
     """No two outputs, and no output and recording, may be the same file."""
     if any(None in source.languages for source in sources):  # a name that waits for its language may become any
-        blank = [OutputSource(s.recording, (None, *s.languages[1:]), s.number) for s in sources]
-        plans = [
-            [
-                PlannedOutput(_path(source, output.format, output.texts, target), output.format, output.texts)
-                for output in plan
-            ]
-            for source, plan in zip(blank, plans, strict=True)
-        ]
+        sources = [replace(source, languages=(None, *source.languages[1:])) for source in sources]
     taken = {_file_key(source.recording): f"the recording {source.recording}" for source in sources}
-    for source, plan in zip(sources, plans, strict=True):
-        for output in plan:
-            user = f"the {output.format} output of {source.recording}"
+    for source in sources:
+        for output in _plan(source, formats, target):
+            user = f"the {output.format} output of {source.recording} in {_languages(source, output.texts)}"
             other = taken.setdefault(_file_key(output.path), user)
             if other is not user:
                 raise OutputError(f"{output.path} would be both {other} and {user}. {_ADVICE}")
-
-
-_ADVICE = "Tell them apart in the template with {parent}, {name}, {n}, {lang} or {ext}."
 
 
 def _file_key(path: str | Path) -> str:
@@ -156,10 +150,10 @@ def _file_key(path: str | Path) -> str:
 
 
 def _check_writable(path: Path, target: OutputTarget) -> None:
-    if path.is_dir():
+    if os.path.isdir(path):
         raise OutputError(f"{path} is a folder; a file cannot take its place.")
     if os.path.lexists(path) and not target.overwrite:
         raise OutputError(f"{path} exists. Choose another folder or name, or ask for it to be replaced (overwrite).")
-    folder = next(parent for parent in path.parents if parent.exists() or parent == parent.parent)
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+    folder = next(parent for parent in path.parents if os.path.exists(parent) or parent == parent.parent)
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"{path} cannot be written: {folder} is not a folder that may be written to.")
