@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlx_canary.backend import mx, nn
@@ -24,7 +24,7 @@ from mlx_canary.conversion.files import CONFIG, WEIGHTS, Expected, WeightsFile, 
 from mlx_canary.conversion.model_card import model_card
 from mlx_canary.conversion.nemo import NemoCheckpoint, open_nemo
 from mlx_canary.conversion.source import SourceModel, TensorGroup, read_source
-from mlx_canary.conversion.tensors import LazyTensor
+from mlx_canary.conversion.tensors import Array, LazyTensor
 from mlx_canary.conversion.weights import layout_of, tensors_of
 from mlx_canary.errors import ConversionError
 from mlx_canary.text.tokenizer import CanaryTokenizer, tokenizer_file
@@ -203,18 +203,34 @@ def _write_weights(
                 progress(written, total)
 
     for job in jobs:
-        if config.check_bytes:
-            _check_bytes(job, nemo)
-        tensors = tensors_of(job.group, job.file.expected, ours.weights)
+        group = _checked(job.group) if config.check_bytes else job.group
+        tensors = tensors_of(group, job.file.expected, ours.weights)
         safetensors.write(folder / job.file.name, counted(tensors), job.layout)
 
 
-def _check_bytes(job: _Job, nemo: NemoCheckpoint) -> None:
+@dataclass(frozen=True, slots=True, eq=False)
+class _CheckedTensor:
+    """A tensor whose bytes are compared with their checksum when it is read, so that the disk reads them once."""
+
+    tensor: LazyTensor
+    checked: set[str]  # storages
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.tensor.shape
+
+    def read(self) -> Array:
+        if self.tensor.storage_key not in self.checked:
+            self.tensor.check()
+            self.checked.add(self.tensor.storage_key)
+        return self.tensor.read()
+
+
+def _checked(group: TensorGroup) -> TensorGroup:
     """A damaged download gives a model that talks nonsense; the checksums tell."""
-    for tensor in job.group.tensors.values():
-        if isinstance(tensor, LazyTensor):
-            tensor.check()
-            nemo.release_pages()
+    checked: set[str] = set()
+    lazy = [(name, tensor) for name, tensor in group.tensors.items() if isinstance(tensor, LazyTensor)]
+    return replace(group, tensors={name: _CheckedTensor(tensor, checked) for name, tensor in lazy})
 
 
 def _write_texts(folder: Path, tokenizer: CanaryTokenizer, ours: ModelConfig, config: ConversionConfig) -> None:

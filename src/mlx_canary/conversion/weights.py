@@ -55,13 +55,16 @@ def _preserved_tensors(group: TensorGroup, layout: Expected) -> Iterator[tuple[s
 
 
 def _cast(name: str, value: Array, dtype: mx.Dtype) -> mx.array:
-    array = mx.array(np.ascontiguousarray(value, np.float32)).astype(dtype)
-    if not mx.isfinite(array).all().item():
+    with np.errstate(over="ignore"):  # a double that is too large becomes infinite, which is refused
+        value = np.ascontiguousarray(value, np.float32)
+    # Rounding keeps the order, and a NaN comes out of both: the extremes speak for all values.
+    extremes = mx.array([float(value.min(initial=0)), float(value.max(initial=0))]).astype(dtype)
+    if not mx.isfinite(extremes).all().item():
         raise ConversionError(
             f"The tensor {name} has values that are not finite as {str(dtype).rsplit('.', 1)[-1]}. "
             "The checkpoint is damaged, or needs another --dtype."
         )
-    return array
+    return mx.array(value).astype(dtype)
 
 
 def _finished(name: str, value: Array, expected: Expected, weights: WeightsConfig) -> list[tuple[str, mx.array]]:
