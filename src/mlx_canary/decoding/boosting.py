@@ -2,8 +2,8 @@
 
 Mirrors NeMo's boosting tree (ContextGraph and GPUBoostingTreeModel): a trie over token ids with failure links, after
 Aho and Corasick. A token that continues a phrase is rewarded, and the reward is taken back when the phrase breaks off.
-The end of the text is always rewarded as much as the best token and more after a whole phrase, so that the search does
-not go on in silence for the sake of rewards.
+The search must not go on in silence for the sake of rewards: as in NeMo, the end of the text is always rewarded as much
+as the best token, and more after a whole phrase; and a phrase that has just come twice earns nothing for a while.
 
 Where phrases contain one another the tree differs from NeMo's, which then takes back what complete phrases earned (or
 more) and depends on the order of the phrases.
@@ -26,6 +26,12 @@ from mlx_canary.errors import PromptError
 from mlx_canary.text.tokenizer import CanaryTokenizer
 
 _KEPT_ROWS = 256
+# A phrase is rewarded so often within so many tokens after it.
+_MAX_REWARDS = 2
+_SPAN = 24
+
+# The node, and which phrases ended how many tokens ago.
+_State = tuple[int, tuple[tuple[int, int], ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +139,9 @@ class BoostingTree:
         nemo_faults: bool = False,
     ) -> None:
         nodes = _linked(_trie(phrases, depth_scaling))
-        self._ends = frozenset(node.state for node in nodes if node.is_end)
+        self._ends = {node.state: node for node in nodes if node.is_end}
         self._eos_id, self._final_eos_score = eos_id, final_eos_score
+        self._span = 0 if nemo_faults else _SPAN
         self._automaton = BackoffAutomaton(
             np.zeros(vocabulary_size, np.float32),
             [Arc(node.state, c.token, c.reward, c.state) for node in nodes for c in node.children.values()],
@@ -147,14 +154,32 @@ class BoostingTree:
     def rewards(self) -> bool:
         return True
 
-    def start(self) -> int:
-        return ROOT
+    def start(self) -> _State:
+        return ROOT, ()
 
-    def scores(self, state: int) -> Scores:
-        return self._row(state)
+    def scores(self, state: _State) -> Scores:
+        node, recent = state
+        row = self._row(node)
+        for end in self._unrewarded(recent):
+            token = self._ends[end].token
+            if self._automaton.advance(node, token) == end:
+                row = row.copy()
+                row[token] -= self._ends[end].total
+        return row
 
-    def advance(self, state: int, token: int) -> int:
-        return state if token == self._eos_id else self._automaton.advance(state, token)
+    def advance(self, state: _State, token: int) -> _State:
+        node, recent = state
+        if token == self._eos_id:
+            return state
+        node = self._automaton.advance(node, token)
+        recent = tuple((end, age + 1) for end, age in recent if age < self._span)
+        return node, ((*recent, (node, 0)) if self._span and node in self._ends else recent)
+
+    @staticmethod
+    def _unrewarded(recent: tuple[tuple[int, int], ...]) -> list[int]:
+        """The ends of phrases that came too often lately."""
+        ends = [end for end, _ in recent]
+        return [end for end in dict.fromkeys(ends) if ends.count(end) >= _MAX_REWARDS]
 
     def _make_row(self, state: int) -> Scores:
         row = self._automaton.row(state)

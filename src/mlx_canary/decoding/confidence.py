@@ -99,11 +99,9 @@ def word_spans(pieces: Sequence[str]) -> list[tuple[int, int]]:
     A word begins at a piece with the mark of a space. A lone mark belongs to the word after it, and `<unk>` is a word.
     """
     starts = [
-        i
-        for i, piece in enumerate(pieces)
-        if i == 0 or piece.startswith("▁") or (pieces[i - 1] == "<unk>" or piece == "<unk>")
+        i for i, piece in enumerate(pieces) if i == 0 or piece.startswith("▁") or "<unk>" in (pieces[i - 1], piece)
     ]
-    spans = list(zip(starts, [*starts[1:], len(pieces)], strict=True))
+    spans = zip(starts, [*starts, len(pieces)][1:], strict=True)
     return [(first, end) for first, end in spans if pieces[first:end] != ["▁"]]
 
 

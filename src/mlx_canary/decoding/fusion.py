@@ -1,19 +1,20 @@
 """What phrases and language models add to the network's scores of the next token.
 
-A scorer is a finite-state machine over token ids. Its states are plain numbers that the search keeps beside each path,
-so one scorer serves any number of paths and searches at the same time.
+A scorer is a state machine over token ids. Its states are values that the search keeps beside each path, so one scorer
+serves any number of paths and searches at the same time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 Scores = npt.NDArray[np.float32]
-State = tuple[int, ...]
+# One state for each scorer; what it is only the scorer knows.
+State = tuple[Any, ...]
 
 
 class Scorer(Protocol):
@@ -23,13 +24,13 @@ class Scorer(Protocol):
     def rewards(self) -> bool:
         """Whether scores can be above zero: then a path that is behind may still come first."""
 
-    def start(self) -> int:
+    def start(self) -> Any:
         """The state before the first token."""
 
-    def scores(self, state: int) -> Scores:
+    def scores(self, state: Any) -> Scores:
         """What each token would get in this state, (V,); not to be written to."""
 
-    def advance(self, state: int, token: int) -> int:
+    def advance(self, state: Any, token: int) -> Any:
         """The state after a token."""
 
 
