@@ -83,7 +83,7 @@ def words_from_log_probs(
     needed = frames_needed(plan_text(text, tokenizer, log_probs.shape[1] - 1).states)
     if needed > len(log_probs):
         raise AlignmentError(
-            f"The text needs at least {needed * frame_duration:.2f} s to be spoken ({needed} tokens of "
+            f"The text needs at least {needed * frame_duration:.2f} s to be spoken ({needed} frames of "
             f"{frame_duration:g} s), the recording has {duration:.2f} s. Is it the text of this recording?"
         )
     spans = align_ctc(text, log_probs, tokenizer, frame_duration=frame_duration).words

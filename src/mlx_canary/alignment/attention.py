@@ -1,0 +1,140 @@
+"""Word times from where the decoder looks: for checkpoints without time tokens or aligner, and for translations.
+
+The text is read once more, teacher-forced, and the cross-attention of a few heads is the evidence for which frames
+belong to which word. Which heads is decided anew for each text: those whose attention moves forward through the
+recording. Less exact than the other methods, and for translations only as true as the order of words is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from mlx_canary.alignment.inline import FRAME_DURATION
+from mlx_canary.alignment.layout import expected_lengths, lay_words
+from mlx_canary.alignment.pauses import pause_odds
+from mlx_canary.alignment.words import settle_times
+from mlx_canary.backend import mx
+from mlx_canary.errors import AlignmentError
+from mlx_canary.network.canary import CanaryNetwork
+from mlx_canary.network.cross_attention import cross_attention
+from mlx_canary.text.tokenizer import CanaryTokenizer
+from mlx_canary.types import Audio, EncoderOutput, Word
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+_HEADS = 8  # at most
+_WORSE = 0.5  # heads with less than this share of the best head's score are left out
+_FLOOR = 0.05  # attention below it means nothing; it bounds what one frame can say
+_LONGEST_CHARACTER = 0.16  # seconds
+
+
+def attention_words(
+    network: CanaryNetwork,
+    encoded: EncoderOutput,
+    prompt: Sequence[int],
+    tokens: Sequence[int],
+    tokenizer: CanaryTokenizer,
+    audio: Audio,
+    heads: Collection[tuple[int, int]] | None = None,
+    frame_duration: float = FRAME_DURATION,
+) -> tuple[Word, ...]:
+    """When each word of a text was spoken.
+
+    Args:
+        network: The model that heard the recording.
+        encoded: Its encoder states (1, S, W) of one recording.
+        prompt: Ids that stood before the text.
+        tokens: Ids of the text, without the end-of-text; with the prompt they fit the position table.
+        tokenizer: The checkpoint's.
+        audio: The recording (N,), for its pauses.
+        heads: (layer, head) pairs to use, counted from 0; by default they are chosen from the attention itself.
+        frame_duration: Seconds of one encoder frame.
+
+    Returns:
+        The words of the text without special tokens. Their times rise and stay inside the recording.
+
+    Raises:
+        AlignmentError: The checkpoint does not have one of the heads.
+    """
+    texts, word_of = words_of_tokens(tokens, tokenizer)
+    (n_frames,) = encoded.lengths
+    if not texts or len(texts) > n_frames:
+        return settle_times(texts, [None] * len(texts), [None] * len(texts), audio.duration)
+    layers = cross_attention(network, encoded, mx.array([[*prompt, *tokens]]))
+    # The row before a token's own is the one that predicts it: it looks where the token is spoken.
+    rows = slice(len(prompt) - 1, len(prompt) - 1 + len(tokens))
+    weights = np.stack([np.array(layer[0, :, rows, :n_frames], np.float64) for layer in layers])
+    spoken = word_of >= 0
+    evidence = word_evidence(_used_heads(weights[:, :, spoken], heads), word_of[spoken], len(texts))
+    pauses = pause_odds(audio.samples, n_frames, round(frame_duration * audio.sample_rate))
+    expected = expected_lengths(texts, int((pauses < 0).sum()), _LONGEST_CHARACTER / frame_duration)
+    firsts, ends = lay_words(evidence, pauses, expected)
+    starts = [float(frame) * frame_duration for frame in firsts]
+    return settle_times(texts, starts, [float(frame) * frame_duration for frame in ends], audio.duration)
+
+
+def words_of_tokens(tokens: Sequence[int], tokenizer: CanaryTokenizer) -> tuple[list[str], Ints]:
+    """The words of a text, and for each token (U,) which of them it belongs to, -1 for special tokens."""
+    special = set(tokenizer.special_tokens)
+    words = tokenizer.decode(tokens, skip_special=True).split()
+    word_of = np.full(len(tokens), -1)
+    plain: list[int] = []
+    for u, token in enumerate(tokens):
+        piece = tokenizer.piece(token)
+        if piece in special:
+            continue
+        plain.append(token)
+        n_begun = len(tokenizer.decode(plain).split()) + (piece == "▁")
+        word_of[u] = min(max(n_begun - 1, 0), len(words) - 1)
+    return words, word_of
+
+
+def _used_heads(weights: Floats, heads: Collection[tuple[int, int]] | None) -> Floats:
+    """Attention (layers, H, U, S) -> of the used heads (h, U, S), each times its share in the sum."""
+    if heads is None:
+        flat = weights.reshape(-1, *weights.shape[2:])
+        shares = head_shares(flat)
+        return flat[shares > 0] * shares[shares > 0, None, None]
+    n_layers, n_heads = weights.shape[:2]
+    for layer, head in heads:
+        if not (0 <= layer < n_layers and 0 <= head < n_heads):
+            raise AlignmentError(
+                f"There is no head {head} in layer {layer}: the decoder has {n_layers} layers of {n_heads} heads."
+            )
+    return np.stack([weights[layer, head] for layer, head in heads]) / len(heads)
+
+
+def head_shares(weights: Floats) -> Floats:
+    """How much each head is to count, from attention (h, U, S) alone: (h,), summing to one.
+
+    A head's score is the attention along its best way forward through the recording, on which every frame belongs to
+    one token and every token has a frame. It is high only for a head that is both sharp and moves with the speech.
+    """
+    h, U, S = weights.shape
+    if U > S:
+        return np.full(h, 1 / h)
+    best = np.full((h, U), -np.inf)
+    best[:, 0] = weights[:, 0, 0]
+    for s in range(1, S):
+        best[:, 1:] = np.maximum(best[:, 1:], best[:, :-1])
+        best += weights[:, :, s]
+    score = best[:, -1]
+    score = np.where(score >= max(_WORSE * score.max(), np.sort(score)[-min(_HEADS, h)]), score, 0.0)
+    shares: Floats = score / score.sum()
+    return shares
+
+
+def word_evidence(weights: Floats, word_of: Ints, n_words: int) -> Floats:
+    """Attention (h, U, S) whose heads are weighted by their shares -> log-probability of each word at a frame, (W, S).
+
+    Of a word's tokens the one that looks at a frame hardest counts, so that words of many tokens have no advantage.
+    """
+    attention = np.full((n_words, weights.shape[-1]), _FLOOR)
+    for word in np.unique(word_of):
+        attention[word] += weights[:, word_of == word].max(axis=1).sum(axis=0)
+    evidence: Floats = np.log(attention / attention.sum(axis=0))
+    return evidence
