@@ -25,6 +25,9 @@ from mlx_canary.decoding.greedy import decode_greedy
 from mlx_canary.decoding.rows import Symbols
 from mlx_canary.decoding.search import search
 from mlx_canary.load_models import LoadedModel, load_nemo
+from mlx_canary.longform.merging import merge
+from mlx_canary.longform.nemo_windows import plan_chunks
+from mlx_canary.nemo_longform import transcribe_like_nemo
 from mlx_canary.network.conformer import ConformerEncoder, subsampled_length, valid_frames
 from mlx_canary.text.prompt import Prompt, encode_prompt
 from mlx_canary.types import Audio, EncoderOutput, Features
@@ -197,3 +200,20 @@ def _first_block(block: Any, x: mx.array, positions: mx.array, valid: mx.array |
 
 def _as_numpy(stages: Stages) -> Stages:
     return {name: np.array(value) for name, value in stages.items()}
+
+
+def chunk_plan(n_samples: int) -> dict[str, Any]:
+    chunks = plan_chunks(n_samples, 16_000)
+    return {"chunk_size": chunks.chunk_size, "starts": list(chunks.starts), "lengths": list(chunks.lengths)}
+
+
+def lcs_merge(buffer: list[int], data: list[int], delay: int, parallel_chunking: bool) -> list[int]:
+    return merge(buffer, data, delay, parallel_chunking)
+
+
+def longform(model: LoadedModel, audio: np.ndarray, timestamps: bool) -> dict[str, Any]:
+    found = transcribe_like_nemo(model, audio, Prompt("en", "en"), timestamps)
+    entries: dict[str, Any] = {"text": found.text, "chunks": [list(chunk) for chunk in found.chunks]}
+    if timestamps:
+        entries |= {"word": _entries(found.words, "word"), "segment": _entries(found.segments, "segment")}
+    return entries

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from mlx_canary.audio.load import load_audio
     from mlx_canary.conversion.config import ConversionConfig
     from mlx_canary.conversion.converter import ConversionReport, convert
-    from mlx_canary.model import CanaryModel, Outcome, TranscriptionOptions
+    from mlx_canary.model import CanaryModel, Outcome
     from mlx_canary.registry import CANARY_MODELS
+    from mlx_canary.requests import TranscriptionOptions
     from mlx_canary.text.prompt import Prompt
     from mlx_canary.text.tokenizer import CanaryTokenizer
     from mlx_canary.types import Audio, EncoderOutput, Features, Hypothesis, Segment, Transcript, Word
@@ -49,7 +50,7 @@ _HOMES = {
     "Prompt": "text.prompt",
     "Segment": "types",
     "Transcript": "types",
-    "TranscriptionOptions": "model",
+    "TranscriptionOptions": "requests",
     "Word": "types",
     "convert": "conversion.converter",
     "load_audio": "audio.load",

@@ -7,78 +7,35 @@ thread own a model's work.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 from mlx_canary.audio.features import pad_to_minimum
-from mlx_canary.audio.load import Channel, iter_audio
+from mlx_canary.audio.load import iter_audio, load_audio
 from mlx_canary.audio.sources import AudioSource
 from mlx_canary.backend import mx
 from mlx_canary.config import ModelConfig
 from mlx_canary.decoding.greedy import decode_greedy
+from mlx_canary.decoding.language import LanguageGuess, guess_language
 from mlx_canary.decoding.limits import token_limit
-from mlx_canary.decoding.options import DecodingOptions
 from mlx_canary.errors import CanaryError, PromptError
 from mlx_canary.load_models import LoadedModel, load_model
 from mlx_canary.longform.assembly import Assembly, Outcome
 from mlx_canary.longform.journal import Journal
-from mlx_canary.longform.windows import cut_windows
-from mlx_canary.text.languages import check_languages
+from mlx_canary.longform.windows import Window, cut_windows
+from mlx_canary.nemo_longform import nemo_segments, transcribe_like_nemo
+from mlx_canary.requests import AUTO, TranscriptionOptions, candidates, prompts_for, request_for
 from mlx_canary.text.prompt import Prompt, Task, encode_prompt
 from mlx_canary.text.tokenizer import CanaryTokenizer
-from mlx_canary.transcriber import Piece, Request, Timestamps, Transcriber
+from mlx_canary.transcriber import Piece, Request, Timestamps, Transcriber, is_silent, languages_of
 from mlx_canary.types import Audio, EncoderOutput, Hypothesis, Segment, Transcript
 
 __all__ = ["CanaryModel", "Outcome", "TranscriptionOptions"]
 
 # Windows are sorted by length within so many batches, so that a batch's windows are alike.
 _LOOK_AHEAD = 8
-
-
-@dataclass(frozen=True, slots=True)
-class TranscriptionOptions:
-    """What is wanted of one recording.
-
-    Attributes:
-        language: The language spoken, such as "en"; None for the checkpoint's default.
-        task: "transcribe", or "translate" into `target_lang`.
-        target_lang: The language of a translation; None for English.
-        also_translate: More languages; the recording is listened to once. They become the transcript's translations.
-        pnc: Punctuation and capitals.
-        itn: Numbers as digits.
-        context: Text that came before, or that holds names to expect.
-        timestamps: "word" for times of words and sentences, "segment" for sentences only, None for neither.
-        decoding: Beam search, boosting, confidence and the like.
-        guards: Decode windows again whose text loops, ends early or is too much for its sound.
-        shortest_window: Seconds of a window of a long recording, at least.
-        longest_window: Seconds of a window, at most; the published models were trained on up to 40.
-        channel: "mix" for the mean of all channels, or the number of one, from 0.
-    """
-
-    language: str | None = None
-    task: Task = "transcribe"
-    target_lang: str | None = None
-    also_translate: tuple[str, ...] = ()
-    pnc: bool = True
-    itn: bool = False
-    context: str = ""
-    timestamps: Timestamps | None = None
-    decoding: DecodingOptions = field(default_factory=DecodingOptions)
-    guards: bool = True
-    shortest_window: float = 20.0
-    longest_window: float = 35.0
-    channel: Channel = "mix"
-
-    def __post_init__(self) -> None:
-        if self.timestamps not in (None, "word", "segment"):
-            raise PromptError(f"timestamps={self.timestamps!r} is not one of: 'word', 'segment', None.")
-        if not 1 <= self.shortest_window <= self.longest_window <= 60:
-            raise PromptError(
-                f"Windows of {self.shortest_window:g} to {self.longest_window:g} s are not possible; "
-                "expected 1 <= shortest_window <= longest_window <= 60."
-            )
 
 
 class CanaryModel:
@@ -248,10 +205,8 @@ class CanaryModel:
             on_segment: Called with each segment as soon as it is known, in the order of its recording.
             journals: One for each recording: finished windows are taken from it, and noted in it.
         """
-        asked = [self._request(options) for _, options in requests]
-        assembly = Assembly(
-            [tuple((p.source_lang, p.target_lang) for p in request.prompts) for request in asked], on_segment
-        )
+        asked = [None if options.language == AUTO else self._request(options) for _, options in requests]
+        assembly = Assembly(len(requests), on_segment)
         pieces = self._pieces(requests, asked, assembly, journals)
         while ahead := list(islice(pieces, batch_size * _LOOK_AHEAD)):
             ahead.sort(key=lambda piece: len(piece.window.samples))
@@ -265,38 +220,25 @@ class CanaryModel:
         yield from assembly.outcomes()
 
     def prompt(self, options: TranscriptionOptions) -> Prompt:
-        """What is asked of the network for these options.
+        """What is asked of the network for these options; the language spoken must be known.
 
         Raises:
             PromptError: The checkpoint does not have that language, task or option.
         """
-        spoken = options.language or self._default_language()
-        if options.task not in ("transcribe", "translate"):
-            raise PromptError(f"task={options.task!r} is neither 'transcribe' nor 'translate'.")
-        if options.task == "transcribe" and options.target_lang not in (None, spoken):
-            raise PromptError(f"target_lang={options.target_lang!r} is for task='translate'.")
-        target = (options.target_lang or "en") if options.task == "translate" else spoken
-        if options.task == "translate" and target == spoken:
-            raise PromptError(f"Translating needs two languages; both are {spoken!r}. Say target_lang.")
-        return self._checked(options, spoken, target)
+        return prompts_for(options, self.config, self.tokenizer)[0]
 
-    def _checked(self, options: TranscriptionOptions, spoken: str, target: str) -> Prompt:
-        prompt = Prompt(
-            source_lang=spoken,
-            target_lang=target,
-            task="transcribe" if spoken == target else "translate",
-            pnc=options.pnc,
-            itn=options.itn,
-            decodercontext=options.context,
-        )
-        check_languages(prompt, self.config.name, self.config.languages)
-        encode_prompt(prompt, self.config.prompt.format, self.tokenizer)
-        return prompt
+    def detect_language(self, audio: AudioSource) -> LanguageGuess:
+        """Compare the checkpoint's languages on the first half minute of a recording in which something is heard.
 
-    def _request(self, options: TranscriptionOptions) -> Request:
-        first = self.prompt(options)
-        more = tuple(self._checked(options, first.source_lang, target) for target in options.also_translate)
-        return Request((first, *more), options.timestamps, options.decoding, options.guards)
+        Raises:
+            AudioError: The recording cannot be read.
+            PromptError: The recording is silent, or the checkpoint does not say which languages it knows.
+        """
+        rate = self.config.preprocessor.sample_rate
+        for window in cut_windows(iter_audio(audio, sample_rate=rate), rate):
+            if not is_silent(window.samples):
+                return self._guess(window)
+        raise PromptError("Nothing is heard in the recording, so its language cannot be found out.")
 
     def generate(self, audio: Sequence[Audio], prompts: Sequence[Prompt]) -> list[Hypothesis]:
         """Decode a batch of short recordings in one pass, each with its prompt.
@@ -332,38 +274,89 @@ class CanaryModel:
         tokenizer = self.tokenizer
         return decode_greedy(self._loaded.network, encoded, prompts, limits, tokenizer.eos_id, tokenizer.size)
 
+    def _request(self, options: TranscriptionOptions) -> Request:
+        return request_for(options, self.config, self.tokenizer)
+
     def _pieces(
         self,
         requests: Sequence[tuple[AudioSource, TranscriptionOptions]],
-        asked: Sequence[Request],
+        asked: Sequence[Request | None],
         assembly: Assembly,
         journals: Sequence[Journal] | None,
     ) -> Iterator[Piece]:
         """The windows of all recordings that are not done yet, read as they are needed."""
-        rate = self.config.preprocessor.sample_rate
         for index, ((audio, options), request) in enumerate(zip(requests, asked, strict=True)):
             error = None
             try:
-                blocks = iter_audio(audio, sample_rate=rate, channel=options.channel)
-                for window in cut_windows(blocks, rate, options.shortest_window, options.longest_window):
-                    assembly.expect(index, window.start, window.end)
-                    done = journals[index].find(window.start, window.end) if journals is not None else None
-                    if done is None:
-                        yield Piece(index, window, request)
-                    else:
-                        assembly.add(index, window.start, done)
+                if options.longform == "nemo":
+                    self._like_nemo(index, audio, options, assembly)
+                else:
+                    yield from self._windows(index, audio, options, request, assembly, journals)
             except CanaryError as problem:
                 error = problem
             assembly.close(index, error)
 
-    def _default_language(self) -> str:
-        languages, slots = self.config.languages, self.config.prompt.defaults
-        default = slots.get("source_lang", "en").removeprefix("<|").removesuffix("|>")
-        if languages is None or default in languages.spoken:
-            return default
-        if len(languages.spoken) == 1:
-            return languages.spoken[0]
-        raise PromptError(f"Say which language is spoken; {self.config.name} knows: {', '.join(languages.spoken)}.")
+    def _windows(
+        self,
+        index: int,
+        audio: AudioSource,
+        options: TranscriptionOptions,
+        request: Request | None,
+        assembly: Assembly,
+        journals: Sequence[Journal] | None,
+    ) -> Iterator[Piece]:
+        """The windows of one recording; the first in which something is heard decides its language, if asked to."""
+        rate = self.config.preprocessor.sample_rate
+        blocks = iter_audio(audio, sample_rate=rate, channel=options.channel)
+        silent: list[Window] = []
+        if request is not None:
+            assembly.describe(index, languages_of(request))
+        for window in cut_windows(blocks, rate, options.shortest_window, options.longest_window):
+            if request is None and is_silent(window.samples):
+                silent.append(window)
+                continue
+            if request is None:
+                request = self._request(replace(options, language=self._language(window)))
+                assembly.describe(index, languages_of(request))
+            for each in (*silent, window):
+                assembly.expect(index, each.start, each.end)
+                done = journals[index].find(each.start, each.end) if journals is not None else None
+                if done is None:
+                    yield Piece(index, each, request)
+                else:
+                    assembly.add(index, each.start, done)
+            silent = []
+        if request is None:
+            raise PromptError("Nothing is heard in the recording, so its language cannot be found out. Say language.")
+
+    def _language(self, window: Window) -> str:
+        guess = self._guess(window)
+        if guess.language is None:
+            tags = ", ".join(f"{code} {share:.0%}" for code, share in guess.by_tag.items())
+            texts = ", ".join(f"{code} {share:.0%}" for code, share in guess.by_text.items())
+            raise PromptError(
+                f"The language cannot be told for certain (by its tag: {tags}; by a short text: {texts}). Say language."
+            )
+        return guess.language
+
+    def _guess(self, window: Window) -> LanguageGuess:
+        rate = self.config.preprocessor.sample_rate
+        network = self._loaded.network
+        encoded = network.encode(self._loaded.preprocessor([pad_to_minimum(window.samples, rate)]))
+        return guess_language(network, encoded, self.tokenizer, self.config.prompt.format, candidates(self.config))
+
+    def _like_nemo(self, index: int, audio: AudioSource, options: TranscriptionOptions, assembly: Assembly) -> None:
+        """A whole recording as one window, by NeMo's way."""
+        request = self._request(options)
+        sound = load_audio(audio, sample_rate=self.config.preprocessor.sample_rate, channel=options.channel)
+        assembly.describe(index, languages_of(request))
+        assembly.expect(index, 0.0, sound.duration)
+        segments: tuple[Segment, ...] = ()
+        if not is_silent(sound.samples):
+            timed = options.timestamps is not None
+            found = transcribe_like_nemo(self._loaded, sound.samples, request.prompts[0], timed)
+            segments = nemo_segments(found, sound.duration, options.timestamps == "word")
+        assembly.add(index, 0.0, (segments,))
 
 
 def _raised(outcome: Outcome) -> Transcript:

@@ -27,7 +27,7 @@ from mlx_canary.load_models import LoadedModel
 from mlx_canary.longform.activity import active_seconds
 from mlx_canary.longform.assembly import Texts
 from mlx_canary.longform.guards import Evidence, doubts, is_better
-from mlx_canary.longform.windows import Window, halves
+from mlx_canary.longform.windows import Samples, Window, halves
 from mlx_canary.text.prompt import Prompt, encode_prompt
 from mlx_canary.types import Audio, EncoderOutput, Hypothesis, Segment, Word
 
@@ -65,10 +65,15 @@ class Piece:
     window: Window
     request: Request
 
-    @property
-    def silent(self) -> bool:
-        """Whether there is nothing to hear."""
-        return not abs(self.window.samples).max(initial=0) > _SILENCE
+
+def is_silent(samples: Samples) -> bool:
+    """Whether there is nothing to hear in (N,) samples."""
+    return not abs(samples).max(initial=0) > _SILENCE
+
+
+def languages_of(request: Request) -> tuple[tuple[str, str], ...]:
+    """The spoken and written language of each text."""
+    return tuple((prompt.source_lang, prompt.target_lang) for prompt in request.prompts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,7 +81,7 @@ class _Heard:
     """A batch after the encoder. Samples are padded to the shortest length that a model takes."""
 
     pieces: list[Piece]
-    samples: list[np.ndarray]
+    samples: list[Samples]
     encoded: EncoderOutput
     n_feature_frames: tuple[int, ...]
 
@@ -105,7 +110,7 @@ class Transcriber:
         found: dict[int, Texts] = {}
         groups: dict[DecodingOptions, list[int]] = {}
         for i, piece in enumerate(pieces):
-            if piece.silent:
+            if is_silent(piece.window.samples):
                 nothing = Segment("", piece.window.start, piece.window.end)
                 found[i] = tuple((nothing,) for _ in piece.request.prompts)
             else:
@@ -179,7 +184,7 @@ class Transcriber:
         if window.end - window.start < 2 * _SHORTEST_PART:
             return found
         parts = [replace(piece, window=half) for half in halves(window, self._model.config.preprocessor.sample_rate)]
-        audible = [part for part in parts if not part.silent]
+        audible = [part for part in parts if not is_silent(part.window.samples)]
         new = self._decode(self._listen(audible), n, depth + 1) if audible else []
         joined = _Found(
             tuple(segment for part in new for segment in part.segments),

@@ -44,10 +44,13 @@ class Preprocessor:
             Frames (B, T, M) with T the longest item's frame count.
         """
         lengths = tuple(len(samples) // self.config.hop_length for samples in audio)
-        power = self._power_spectrum(mx.array(self._preemphasis(audio)))
-        log_mel = mx.log(power @ self.filterbank.T + self.config.log_zero_guard_value)
         # The transform yields one frame more than NeMo counts as valid; it is not part of the statistics.
-        return Features(normalize(log_mel[:, : max(lengths)], lengths), lengths)
+        return Features(normalize(self.log_mel(audio)[:, : max(lengths)], lengths), lengths)
+
+    def log_mel(self, audio: Sequence[npt.NDArray[np.float32]]) -> mx.array:
+        """Log-mel energies before normalisation: (N,) each -> (B, T, M), with one frame beyond the valid ones."""
+        power = self._power_spectrum(mx.array(self._preemphasis(audio)))
+        return mx.log(power @ self.filterbank.T + self.config.log_zero_guard_value)
 
     def _preemphasis(self, audio: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
         """(N,) each -> (B, N). Every signal is filtered alone, so that its padding stays zero, as in NeMo."""
@@ -68,14 +71,20 @@ class Preprocessor:
         return mx.abs(mx.fft.rfft(frames * window)) ** self.config.mag_power
 
 
-def normalize(log_mel: mx.array, lengths: Sequence[int]) -> mx.array:
-    """Per item and mel bin: zero mean and unit deviation over the valid frames, zero beyond them. (B, T, M)."""
+def normalize(log_mel: mx.array, lengths: Sequence[int], ddof: int = 1) -> mx.array:
+    """Per item and mel bin: zero mean and unit deviation over the valid frames, zero beyond them. (B, T, M).
+
+    Args:
+        log_mel: (B, T, M).
+        lengths: Valid frames of each item.
+        ddof: Taken from the number of frames in the variance: 1 as in NeMo's preprocessor, where a single frame has a
+            deviation of 0; 0 as in NeMo's chunked inference.
+    """
     n = mx.array(list(lengths), mx.float32)[:, None, None]
     valid = mx.arange(log_mel.shape[1])[:, None] < n  # (B, T, 1)
     mean = mx.where(valid, log_mel, 0).sum(axis=1, keepdims=True) / n
     centred = mx.where(valid, log_mel - mean, 0)
-    # Sample variance (n - 1), as NeMo; a single frame has none and gets 0.
-    deviation = mx.sqrt(centred.square().sum(axis=1, keepdims=True) / mx.maximum(n - 1, 1))
+    deviation = mx.sqrt(centred.square().sum(axis=1, keepdims=True) / mx.maximum(n - ddof, 1))
     return centred / (deviation + 1e-5)
 
 

@@ -16,7 +16,8 @@ import click
 from mlx_canary.errors import AudioError, CanaryError
 
 if TYPE_CHECKING:
-    from mlx_canary.model import Outcome, TranscriptionOptions
+    from mlx_canary.model import Outcome
+    from mlx_canary.requests import TranscriptionOptions
     from mlx_canary.writers.files import OutputTarget
 
 
@@ -59,7 +60,7 @@ def make_job(
     **asked: Any,
 ) -> Job:
     """A job of a command's options; refuses combinations that make no sense, before anything is loaded."""
-    from mlx_canary.model import TranscriptionOptions
+    from mlx_canary.requests import TranscriptionOptions
     from mlx_canary.writers import OutputTarget, parse_formats
 
     names = parse_formats(formats)

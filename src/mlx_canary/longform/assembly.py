@@ -5,8 +5,8 @@ Windows of several recordings are decoded together and finish as they will; here
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
 from mlx_canary.errors import CanaryError
 from mlx_canary.types import Segment, Transcript
@@ -32,9 +32,7 @@ class Outcome:
 
 @dataclass(slots=True)
 class _Recording:
-    """`languages`: spoken and written language of each text."""
-
-    languages: tuple[tuple[str, str], ...]
+    languages: tuple[tuple[str, str], ...] = ()
     starts: list[float] = field(default_factory=list)  # of the windows read so far
     windows: dict[float, Texts] = field(default_factory=dict)
     n_told: int = 0
@@ -54,8 +52,7 @@ class _Recording:
 
     def transcript(self) -> Transcript:
         texts = [self._text(n) for n in range(len(self.languages))]
-        (source, target), *_ = self.languages
-        return Transcript(texts[0].segments, source, target, self.duration, tuple(texts[1:]))
+        return replace(texts[0], translations=tuple(texts[1:]))
 
     def _text(self, n: int) -> Transcript:
         segments = tuple(segment for start in self.starts for segment in self.windows[start][n])
@@ -66,18 +63,22 @@ class Assembly:
     """Collects the results of several recordings.
 
     Args:
-        languages: For each recording, the spoken and written language of each text.
+        n_recordings: How many there are.
         on_segment: Told of every segment of the first text, in the order of its recording.
     """
 
     def __init__(
         self,
-        languages: Sequence[tuple[tuple[str, str], ...]],
+        n_recordings: int,
         on_segment: Callable[[Segment], None] | None = None,
     ) -> None:
-        self._recordings = [_Recording(each) for each in languages]
+        self._recordings = [_Recording() for _ in range(n_recordings)]
         self._on_segment = on_segment
         self._n_out = 0
+
+    def describe(self, index: int, languages: tuple[tuple[str, str], ...]) -> None:
+        """The spoken and written language of each of a recording's texts are known."""
+        self._recordings[index].languages = languages
 
     def expect(self, index: int, start: float, end: float) -> None:
         """A window of a recording was read."""

@@ -115,6 +115,15 @@ def encode_prompt(prompt: Prompt, template: str, tokenizer: CanaryTokenizer) -> 
     return encoded
 
 
+def encode_beginning(template: str, tokenizer: CanaryTokenizer) -> list[int]:
+    """The ids of a prompt up to where the spoken language stands, without context and emotion."""
+    slots = TEMPLATES[template]
+    before = slots[: slots.index("source_lang")]
+    tokens = ["<|emo:undefined|>" if slot == "emotion" else slot for slot in before if slot != "decodercontext"]
+    ids = [tokenizer.special_id(token) for token in tokens]
+    return ids if tokenizer.aggregate else tokenizer.encode("".join(tokens))
+
+
 def _check(prompt: Prompt, template: str) -> None:
     if "<|" in prompt.decodercontext:
         raise PromptError("The context must be plain text: it contains '<|', the beginning of a special token.")

@@ -1,0 +1,88 @@
+"""Which of the checkpoint's languages is spoken: two ways of asking the model, and an answer only where they agree.
+
+The first way shows the decoder the beginning of a prompt and compares how likely each language's tag comes next; it
+works for checkpoints that were trained with such prompts. The second decodes a few words in each language and compares
+how likely the model finds them. Neither is calibrated, so a disagreement is no answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlx_canary.backend import mx
+from mlx_canary.decoding.greedy import decode_greedy
+from mlx_canary.network.canary import CanaryNetwork
+from mlx_canary.text.prompt import Prompt, encode_beginning, encode_prompt
+from mlx_canary.text.tokenizer import CanaryTokenizer
+from mlx_canary.types import EncoderOutput
+
+# Tokens after which the languages can be told apart, if they can.
+_N_TOKENS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageGuess:
+    """What the two ways found.
+
+    Attributes:
+        by_tag: Share of each language's tag in the probability of all tags, from 0 to 1.
+        by_text: Share of each language when the likelihoods of the short texts are compared, from 0 to 1.
+    """
+
+    by_tag: dict[str, float]
+    by_text: dict[str, float]
+
+    @property
+    def language(self) -> str | None:
+        """The language that both ways prefer, or None."""
+        tag, text = max(self.by_tag, key=self.by_tag.__getitem__), max(self.by_text, key=self.by_text.__getitem__)
+        return tag if tag == text else None
+
+
+def guess_language(
+    network: CanaryNetwork,
+    encoded: EncoderOutput,
+    tokenizer: CanaryTokenizer,
+    template: str,
+    languages: Sequence[str],
+) -> LanguageGuess:
+    """Compare the languages.
+
+    Args:
+        network: Computes; is not changed.
+        encoded: Encoder states (1, S, W) of a stretch of speech.
+        tokenizer: The checkpoint's.
+        template: Of its prompts.
+        languages: Those to choose from.
+    """
+    beginning = encode_beginning(template, tokenizer)
+    logits = network.step(mx.array([beginning]), network.start(encoded, [0]))[0, -1].astype(mx.float32)
+    tags = [float(logits[tokenizer.special_id(f"<|{code}|>")]) for code in languages]
+    return LanguageGuess(
+        dict(zip(languages, _shares(tags), strict=True)),
+        dict(zip(languages, _shares(_text_scores(network, encoded, tokenizer, template, languages)), strict=True)),
+    )
+
+
+def _text_scores(
+    network: CanaryNetwork,
+    encoded: EncoderOutput,
+    tokenizer: CanaryTokenizer,
+    template: str,
+    languages: Sequence[str],
+) -> list[float]:
+    """The mean log-probability of the first words in each language."""
+    B, S, W = len(languages), *encoded.states.shape[1:]
+    repeated = EncoderOutput(mx.broadcast_to(encoded.states, (B, S, W)), encoded.lengths * B)
+    prompts = [encode_prompt(Prompt(code, code), template, tokenizer) for code in languages]
+    found = decode_greedy(network, repeated, prompts, [_N_TOKENS] * B, tokenizer.eos_id, tokenizer.size)
+    # By the token: a language whose words are cut into more pieces must not lose for that.
+    return [sum(h.token_logprobs) / max(1, len(h.tokens)) if h.tokens else -10.0 for h in found]
+
+
+def _shares(scores: Sequence[float]) -> list[float]:
+    powers = np.exp(np.array(scores) - max(scores))
+    return [float(share) for share in powers / powers.sum()]

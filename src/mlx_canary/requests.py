@@ -1,0 +1,139 @@
+"""What a caller wants of a recording, and what that means for a checkpoint.
+
+Options in, prompts out; everything that the checkpoint cannot do is refused here, before any sound is read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mlx_canary.audio.load import Channel
+from mlx_canary.config import ModelConfig
+from mlx_canary.decoding.options import DecodingOptions
+from mlx_canary.errors import PromptError
+from mlx_canary.text.languages import check_languages
+from mlx_canary.text.prompt import Prompt, Task, encode_prompt
+from mlx_canary.text.tokenizer import CanaryTokenizer
+from mlx_canary.transcriber import Request, Timestamps
+
+Longform = Literal["quiet", "nemo"]
+AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionOptions:
+    """What is wanted of one recording.
+
+    Attributes:
+        language: The language spoken, such as "en"; "auto" to let the model tell; None for the checkpoint's default.
+        task: "transcribe", or "translate" into `target_lang`.
+        target_lang: The language of a translation; None for English.
+        also_translate: More languages; the recording is listened to once. They become the transcript's translations.
+        pnc: Punctuation and capitals.
+        itn: Numbers as digits.
+        context: Text that came before, or that holds names to expect.
+        timestamps: "word" for times of words and sentences, "segment" for sentences only, None for neither.
+        decoding: Beam search, boosting, confidence and the like.
+        guards: Decode windows again whose text loops, ends early or is too much for its sound.
+        longform: "quiet" cuts long recordings at quiet places; "nemo" does what NeMo does, to reproduce it.
+        shortest_window: Seconds of a window of a long recording, at least.
+        longest_window: Seconds of a window, at most; the published models were trained on up to 40.
+        channel: "mix" for the mean of all channels, or the number of one, from 0.
+    """
+
+    language: str | None = None
+    task: Task = "transcribe"
+    target_lang: str | None = None
+    also_translate: tuple[str, ...] = ()
+    pnc: bool = True
+    itn: bool = False
+    context: str = ""
+    timestamps: Timestamps | None = None
+    decoding: DecodingOptions = field(default_factory=DecodingOptions)
+    guards: bool = True
+    longform: Longform = "quiet"
+    shortest_window: float = 20.0
+    longest_window: float = 35.0
+    channel: Channel = "mix"
+
+    def __post_init__(self) -> None:
+        if self.task not in ("transcribe", "translate"):
+            raise PromptError(f"task={self.task!r} is neither 'transcribe' nor 'translate'.")
+        if self.timestamps not in (None, "word", "segment"):
+            raise PromptError(f"timestamps={self.timestamps!r} is not one of: 'word', 'segment', None.")
+        if not 1 <= self.shortest_window <= self.longest_window <= 60:
+            raise PromptError(
+                f"Windows of {self.shortest_window:g} to {self.longest_window:g} s are not possible; "
+                "expected 1 <= shortest_window <= longest_window <= 60."
+            )
+        if self.longform not in ("quiet", "nemo"):
+            raise PromptError(f"longform={self.longform!r} is not one of: 'quiet', 'nemo'.")
+        if self.longform == "nemo" and (self.decoding != DecodingOptions() or self.also_translate):
+            raise PromptError("longform='nemo' does what NeMo does: no other decoding, and one text at a time.")
+
+
+def prompts_for(options: TranscriptionOptions, config: ModelConfig, tokenizer: CanaryTokenizer) -> tuple[Prompt, ...]:
+    """The prompts of all texts that the options ask for; the first language spoken must be known.
+
+    Raises:
+        PromptError: The checkpoint does not have that language, task or option.
+    """
+    spoken = options.language or default_language(config)
+    if options.task == "transcribe" and options.target_lang not in (None, spoken):
+        raise PromptError(f"target_lang={options.target_lang!r} is for task='translate'.")
+    target = (options.target_lang or "en") if options.task == "translate" else spoken
+    if options.task == "translate" and target == spoken:
+        raise PromptError(f"Translating needs two languages; both are {spoken!r}. Say target_lang.")
+    targets = (target, *options.also_translate)
+    if len(set(targets)) < len(targets):
+        raise PromptError(f"The same text is asked for twice: {', '.join(targets)}.")
+    return tuple(_prompt(options, spoken, text, config, tokenizer) for text in targets)
+
+
+def request_for(options: TranscriptionOptions, config: ModelConfig, tokenizer: CanaryTokenizer) -> Request:
+    """The same, with how it is to be done."""
+    prompts = prompts_for(options, config, tokenizer)
+    return Request(prompts, options.timestamps, options.decoding, options.guards)
+
+
+def default_language(config: ModelConfig) -> str:
+    """The language that the checkpoint's own prompt names, where it knows it, or its only one.
+
+    Raises:
+        PromptError: It has several others.
+    """
+    languages = config.languages
+    default = config.prompt.defaults.get("source_lang", "en").removeprefix("<|").removesuffix("|>")
+    if languages is None or default in languages.spoken:
+        return default
+    if len(languages.spoken) == 1:
+        return languages.spoken[0]
+    raise PromptError(f"Say which language is spoken; {config.name} knows: {', '.join(languages.spoken)}.")
+
+
+def candidates(config: ModelConfig) -> tuple[str, ...]:
+    """The languages among which the spoken one may be looked for.
+
+    Raises:
+        PromptError: The checkpoint does not say which it was trained on.
+    """
+    if config.languages is None:
+        raise PromptError(f"{config.name} does not say which languages it knows, so it cannot choose; say language.")
+    return config.languages.spoken
+
+
+def _prompt(
+    options: TranscriptionOptions, spoken: str, target: str, config: ModelConfig, tokenizer: CanaryTokenizer
+) -> Prompt:
+    prompt = Prompt(
+        source_lang=spoken,
+        target_lang=target,
+        task="transcribe" if spoken == target else "translate",
+        pnc=options.pnc,
+        itn=options.itn,
+        decodercontext=options.context,
+    )
+    check_languages(prompt, config.name, config.languages)
+    encode_prompt(prompt, config.prompt.format, tokenizer)
+    return prompt

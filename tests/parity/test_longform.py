@@ -1,0 +1,70 @@
+"""Long recordings as NeMo does them: windows, merged text and times of canary-1b-v2, pieces of the flash models."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+
+import numpy as np
+import pytest
+from conftest import DATA, clip, loaded
+
+from mlx_canary import Prompt
+from mlx_canary.nemo_longform import transcribe_like_nemo
+
+# How NeMo's recording of 75.3 s was put together: clips, divided by a number, and silences in samples.
+PLAN = (
+    *(("speech", 1), ("chirp", 2), (None, 11200), ("speech", 2 / 3), ("short", 1), ("speech", 1), ("chirp", 1)),
+    *(("speech", 2), (None, 24000), ("speech", 1), ("short", 2), ("speech", 3), ("speech", 1), ("chirp", 3)),
+    *(("speech", 2), ("speech", 1), ("chirp", 1)),
+)
+
+
+def recorded(name):
+    return json.loads((DATA / f"longform/{name}.json").read_text(encoding="utf-8"))
+
+
+@cache
+def recording() -> np.ndarray:
+    """The recording, proved by its hash to be NeMo's."""
+    parts = []
+    for name, number in PLAN:
+        if name is None:
+            parts.append(np.zeros(number, np.int64))
+            continue
+        samples = (clip(name) * 32768).astype(np.int64)
+        numerator, denominator = (2, 3) if number == 2 / 3 else (1, number)
+        parts.append(np.sign(samples) * (np.abs(samples * numerator) // denominator))
+    joined = np.concatenate(parts)
+    joined = np.tile(joined, 2)[:1204800].astype(np.int16)
+    assert hashlib.sha256(joined.astype("<i2").tobytes()).hexdigest() == recorded("longform")["sha256_int16"]
+    return joined.astype(np.float32) / 32768
+
+
+def assert_spans(got, expected, kind):
+    assert [span.text for span in got] == [entry[kind] for entry in expected]
+    for span, entry in zip(got, expected, strict=True):
+        assert (span.start_offset, span.end_offset) == (entry["start_offset"], entry["end_offset"])
+        assert (span.start, span.end) == pytest.approx((entry["start"], entry["end"]), abs=1e-6)
+
+
+@pytest.mark.parametrize("timestamps", [False, True])
+def test_overlapping_windows(timestamps):
+    expected = recorded("longform")["timestamps" if timestamps else "plain"]
+    got = transcribe_like_nemo(loaded("canary2-unified"), recording(), Prompt("en", "en"), timestamps)
+    assert [list(chunk) for chunk in got.chunks] == [chunk["ids"] for chunk in expected["chunks"]]
+    assert got.text == expected["merged"]["text"]
+    if timestamps:
+        assert_spans(got.words, expected["merged"]["timestamp"]["word"], "word")
+        assert_spans(got.segments, expected["merged"]["timestamp"]["segment"], "segment")
+
+
+def test_pieces_without_overlap():
+    expected = recorded("buffered")
+    samples = recording()[: expected["samples"]]
+    got = transcribe_like_nemo(loaded("canary2-flash"), samples, Prompt("en", "en"), timestamps=True)
+    assert [list(chunk) for chunk in got.chunks] == [chunk["ids"] for chunk in expected["chunks"]]
+    assert got.text == expected["merged"]["text"]
+    assert_spans(got.words, expected["merged"]["timestamp"]["word"], "word")
+    assert_spans(got.segments, expected["merged"]["timestamp"]["segment"], "segment")
