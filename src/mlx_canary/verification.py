@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +94,11 @@ class _Checks:
         return self._loaded
 
     def model_creation(self) -> str:
-        if not self.folder.is_dir():
+        try:
+            is_folder = self.folder.is_dir()
+        except OSError as error:
+            raise CheckpointError(f"the folder cannot be looked at: {error}") from error
+        if not is_folder:
             raise CheckpointError(f"{self.folder} is not a folder")
         config = read_config(self.folder)
         n_weights = sum(value.size for _, value in parameters(build_network(config)))
@@ -161,7 +166,7 @@ class _Checks:
             [name for name in tokenizer.sub_tokenizers if name != "spl_tokens"] if tokenizer.aggregate else [None]
         )
         for language in languages:
-            ids = tokenizer.encode("one two 12", language)
+            ids = tokenizer.encode(_sample(tokenizer, language), language)
             if tokenizer.encode(tokenizer.decode(ids).strip(), language) != ids:
                 raise CheckpointError(f"the text of {ids} does not encode to the same ids ({language})")
         return f"{len(pieces)} pieces"
@@ -191,6 +196,18 @@ class _Checks:
                     n_compared += 1
                     nemo.release_pages()
         return f"{n_compared} tensors are what {nemo_file.name} gives"
+
+
+def _sample(tokenizer: CanaryTokenizer, language: str | None) -> str:
+    """Words that a tokenizer surely knows: some of its own pieces. Not every alphabet has digits or Latin letters."""
+    sizes, offset = tokenizer.sub_tokenizers, 0
+    for name, size in sizes.items():
+        if language in (name, None):
+            pieces = (tokenizer.piece(i) for i in range(offset, offset + size))
+            words = (piece[1:] for piece in pieces if piece.startswith("▁") and len(piece) > 1)
+            return " ".join(islice(words, 20))
+        offset += size
+    return ""
 
 
 def _existing(path: Path) -> Path:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 def byte_progress(title: str) -> Iterator[Callable[[int, int], None]]:
     """A bar that counts bytes; call it with how many are done and how many there are."""
     columns = (TextColumn(title), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

@@ -39,11 +39,15 @@ class ConversionConfig(BaseModel):
 
     @model_validator(mode="after")
     def _combinations(self) -> ConversionConfig:
-        if not self.nemo_file.exists():
+        try:
+            there, same = self.nemo_file.exists(), self.output_dir.resolve() == self.nemo_file.resolve()
+        except (OSError, RuntimeError) as error:  # too long, not allowed, a link to itself
+            raise ValueError(f"the checkpoint or the output folder has a path that cannot be used: {error}") from error
+        if not there:
             raise ValueError(f"there is no checkpoint at {self.nemo_file}")
         if self.preserve_original_keys and self.bits is not None:
             raise ValueError("preserve_original_keys keeps the tensors as NeMo has them; bits would change them")
-        if self.output_dir.resolve() == self.nemo_file.resolve():
+        if same:
             raise ValueError("output_dir is the checkpoint itself")
         return self
 

@@ -20,7 +20,7 @@ from mlx_canary.backend import mx, nn
 from mlx_canary.config import ModelConfig, WeightsConfig
 from mlx_canary.conversion import safetensors
 from mlx_canary.conversion.config import ConversionConfig
-from mlx_canary.conversion.files import CONFIG, WEIGHTS, Expected, WeightsFile, weights_files
+from mlx_canary.conversion.files import CONFIG, OURS, WEIGHTS, Expected, WeightsFile, weights_files
 from mlx_canary.conversion.model_card import model_card
 from mlx_canary.conversion.nemo import NemoCheckpoint, open_nemo
 from mlx_canary.conversion.source import SourceModel, TensorGroup, read_source
@@ -30,6 +30,7 @@ from mlx_canary.errors import ConversionError
 from mlx_canary.text.tokenizer import CanaryTokenizer, tokenizer_file
 
 Progress = Callable[[int, int], None]
+_RESERVE = 8 << 20  # bytes for tokenizers, texts and the file system itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +126,24 @@ def _jobs(source: SourceModel, ours: ModelConfig) -> list[_Job]:
 
 
 def _check_target(config: ConversionConfig) -> None:
-    """Never touch a folder that is not an earlier conversion."""
+    """Never touch a folder that is not an earlier conversion and nothing else."""
     target = config.output_dir
-    if not target.exists() and not target.is_symlink():
+    try:
+        names = {entry.name for entry in target.iterdir()}
+    except FileNotFoundError:
         return
-    if not target.is_dir():
-        raise ConversionError(f"{target} exists and is not a folder. Choose another --output-dir.")
-    names = {entry.name for entry in target.iterdir()}
+    except NotADirectoryError as error:
+        if not target.exists():
+            return  # one of its parents is a file
+        raise ConversionError(f"{target} exists and is not a folder. Choose another --output-dir.") from error
+    except OSError as error:
+        raise ConversionError(f"{target} cannot be looked into: {error.strerror}.") from error
     if not names:
         return
-    if not {WEIGHTS, CONFIG} <= names:
-        raise ConversionError(f"{target} holds other files than a converted model. Choose another --output-dir.")
+    if others := names - OURS if {WEIGHTS, CONFIG} <= names else names:
+        raise ConversionError(
+            f"{target} holds other files than a converted model, such as {min(others)}. Choose another --output-dir."
+        )
     if not config.overwrite:
         raise ConversionError(f"{target} already holds a converted model. Choose another folder, or add --overwrite.")
 
@@ -143,12 +151,14 @@ def _check_target(config: ConversionConfig) -> None:
 @contextmanager
 def _new_folder(config: ConversionConfig) -> Iterator[Path]:
     """A hidden sibling of the target that takes its place at the end, or vanishes."""
-    target = config.output_dir.absolute()
+    target = config.output_dir.resolve()  # a link stays, and what it points to is made
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         hidden = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
     except OSError as error:
-        raise ConversionError(f"Cannot write in {target.parent}: {error.strerror}.") from error
+        is_file = isinstance(error, FileExistsError | NotADirectoryError)
+        reason = "there is a file in the way" if is_file else error.strerror
+        raise ConversionError(f"Cannot write in {target.parent}: {reason}.") from error
     try:
         hidden.chmod(0o755)  # a temporary folder is for its owner alone
         yield hidden
@@ -176,10 +186,13 @@ def _move(hidden: Path, target: Path) -> None:
 
 
 def _check_space(folder: Path, jobs: list[_Job]) -> None:
-    needed = sum(safetensors.file_size(job.layout) for job in jobs) + (8 << 20)
+    needed = sum(safetensors.file_size(job.layout) for job in jobs) + _RESERVE
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise OSError(errno.ENOSPC, f"{needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free")
+        raise ConversionError(
+            f"{folder.parent} has {free / 1e9:.2f} GB free, and {needed / 1e9:.2f} GB are needed. "
+            "Choose another --output-dir."
+        )
 
 
 def _write_weights(

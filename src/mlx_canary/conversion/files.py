@@ -15,6 +15,8 @@ from mlx_canary.network.canary import CanaryNetwork
 from mlx_canary.network.ctc import CTCNetwork
 
 WEIGHTS, ALIGNER_WEIGHTS, CONFIG = "model.safetensors", "aligner.safetensors", "config.json"
+# What a converted folder holds; a Mac's Finder adds the last.
+OURS = {WEIGHTS, ALIGNER_WEIGHTS, CONFIG, "README.md", "vocab.txt", "tokenizer.model", "tokenizers", ".DS_Store"}
 Expected = dict[str, tuple[tuple[int, ...], mx.Dtype]]
 
 

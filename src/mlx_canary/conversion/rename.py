@@ -90,8 +90,19 @@ def check_sources(recipes: Iterable[Recipe], names: Iterable[str]) -> dict[str, 
 
 
 def make(recipe: Recipe, tensors: Mapping[str, Tensor]) -> dict[str, Array]:
-    """Our tensors by name, in the stored type or float32."""
-    made = recipe.make(*(tensors[source].read() for source in recipe.sources))
+    """Our tensors by name, in the stored type or float32.
+
+    Raises:
+        ConversionError: The source tensors have shapes that do not go together.
+    """
+    values = [tensors[source].read() for source in recipe.sources]
+    try:
+        made = recipe.make(*values)
+    except ValueError as error:
+        found = ", ".join(f"{name} {value.shape}" for name, value in zip(recipe.sources, values, strict=True))
+        raise ConversionError(
+            f"No {' and '.join(recipe.targets)} can be made of tensors in these shapes: {found}."
+        ) from error
     return dict(zip(recipe.targets, made, strict=True))
 
 
@@ -128,7 +139,11 @@ def _fold_batch_norm(
     weight: Array, scale: Array, shift: Array, mean: Array, variance: Array, bias: Array | float = 0.0
 ) -> tuple[Array, Array]:
     """A depthwise convolution (D, 1, width) and the batch norm after it as one convolution, in double precision."""
-    factor = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + _BATCH_NORM_EPS)
+    parts = [scale, shift, mean, variance] + ([] if isinstance(bias, float) else [bias])
+    if any(part.shape != weight.shape[:1] for part in parts):
+        raise ValueError("the batch norm has another width than the convolution")
+    with np.errstate(invalid="ignore"):  # a negative variance gives NaN, which is refused later
+        factor = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + _BATCH_NORM_EPS)
     folded = _conv1d(weight.astype(np.float64) * factor[:, None, None])
     return folded.astype(np.float32), ((bias - mean.astype(np.float64)) * factor + shift).astype(np.float32)
 

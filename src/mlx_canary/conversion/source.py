@@ -217,6 +217,8 @@ def _tied(tensors: Mapping[str, Any]) -> list[str]:
     head, embedding = tensors.get(_HEAD), tensors.get(_EMBEDDING)
     if head is None or embedding is None or head.storage_key == embedding.storage_key:
         return []
+    if head.shape != embedding.shape:
+        raise ConversionError(f"{_HEAD} is {head.shape} and {_EMBEDDING} {embedding.shape}; they are one matrix.")
     return ["The head and the token embedding are stored twice; the head's values are used, as NeMo does."]
 
 

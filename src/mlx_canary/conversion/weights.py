@@ -34,7 +34,7 @@ def our_tensors(group: TensorGroup, expected: Expected, weights: WeightsConfig) 
     for recipe in group.recipes:
         for name, value in make(recipe, group.tensors).items():
             for part, array in _finished(name, value, expected, weights):
-                _check(part, array, expected, recipe.sources)
+                _check(part, tuple(array.shape), expected, recipe.sources)
                 yield part, array
 
 
@@ -48,10 +48,16 @@ def _preserved_layout(group: TensorGroup, weights: WeightsConfig) -> Expected:
     }
 
 
-def _preserved_tensors(group: TensorGroup, layout: Expected) -> Iterator[tuple[str, mx.array]]:
-    """The source's own tensors, in the order of the layout."""
-    for name, (_, dtype) in layout.items():
-        yield name, _cast(name, group.tensors[name].read(), dtype)
+def _preserved_tensors(
+    group: TensorGroup, expected: Expected, weights: WeightsConfig
+) -> Iterator[tuple[str, mx.array]]:
+    """The source's own tensors, in the order of the layout; their shapes are checked by what becomes of them."""
+    layout = _preserved_layout(group, weights)
+    for recipe in group.recipes:
+        for name, value in make(recipe, group.tensors).items():
+            _check(name, value.shape, expected, recipe.sources)
+        for source in recipe.sources:
+            yield source, _cast(source, group.tensors[source].read(), layout[source][1])
 
 
 def _cast(name: str, value: Array, dtype: mx.Dtype) -> mx.array:
@@ -81,10 +87,10 @@ def _finished(name: str, value: Array, expected: Expected, weights: WeightsConfi
     return list(zip((name, f"{prefix}.scales", f"{prefix}.biases"), parts, strict=True))
 
 
-def _check(name: str, array: mx.array, expected: Expected, sources: tuple[str, ...]) -> None:
-    if tuple(array.shape) != expected[name][0]:
+def _check(name: str, shape: tuple[int, ...], expected: Expected, sources: tuple[str, ...]) -> None:
+    if shape != expected[name][0]:
         raise ConversionError(
-            f"The tensor {' + '.join(sources)} gives {name} the shape {tuple(array.shape)}, "
+            f"The tensor {' + '.join(sources)} gives {name} the shape {shape}, "
             f"but the configuration calls for {expected[name][0]}."
         )
 
@@ -102,5 +108,5 @@ def tensors_of(group: TensorGroup, expected: Expected, weights: WeightsConfig) -
         ConversionError: A tensor has another shape than the configuration says, or is not finite.
     """
     if weights.layout == "nemo":
-        return _preserved_tensors(group, _preserved_layout(group, weights))
+        return _preserved_tensors(group, expected, weights)
     return our_tensors(group, expected, weights)
