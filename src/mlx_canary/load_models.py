@@ -80,12 +80,15 @@ def _is_converted(path: Path) -> bool:
 
 def locate(source: str | Path) -> Path:
     """The file or folder that a name stands for; what is not on disk is looked for on the Hugging Face hub."""
-    path = Path(source).expanduser()
-    if path.exists():
-        return path
     name = str(source)
-    if name == "demo":
+    if name == "demo":  # a folder of that name is ./demo
         return DEMO
+    try:
+        path = Path(source).expanduser()
+        if path.exists():
+            return path
+    except (OSError, RuntimeError) as error:  # not allowed, too long, nobody's home
+        raise ModelNotFoundError(f"There is no model at {name!r:.200}: {error!s:.200}.") from error
     if name in CANARY_MODELS:
         return _download(CANARY_MODELS[name].repository)
     if name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith(".nemo"):

@@ -21,6 +21,7 @@ from mlx_canary.decoding.greedy import decode_greedy
 from mlx_canary.decoding.language import LanguageGuess, guess_language
 from mlx_canary.decoding.limits import token_limit
 from mlx_canary.errors import CanaryError, PromptError
+from mlx_canary.forced_alignment import align_recording
 from mlx_canary.load_models import LoadedModel, load_model
 from mlx_canary.longform.assembly import Assembly, Outcome
 from mlx_canary.longform.journal import Journal
@@ -239,6 +240,24 @@ class CanaryModel:
             if not is_silent(window.samples):
                 return self._guess(window)
         raise PromptError("Nothing is heard in the recording, so its language cannot be found out.")
+
+    def align(self, audio: AudioSource, text: str, *, language: str | None = None) -> Transcript:
+        """Find when the words of a text that is already known are spoken.
+
+        Args:
+            audio: As for `transcribe`: with an auxiliary CTC model (canary-1b-v2) up to about an hour, otherwise 40 s.
+            text: What is said in it.
+            language: The language spoken; None for the checkpoint's default.
+
+        Returns:
+            A transcript with word times, whose text is the given one.
+
+        Raises:
+            AudioError: The recording cannot be read.
+            AlignmentError: The text does not fit the recording.
+        """
+        blocks = iter_audio(audio, sample_rate=self.config.preprocessor.sample_rate)
+        return align_recording(self._loaded, blocks, text, self.prompt(TranscriptionOptions(language=language)))
 
     def generate(self, audio: Sequence[Audio], prompts: Sequence[Prompt]) -> list[Hypothesis]:
         """Decode a batch of short recordings in one pass, each with its prompt.

@@ -26,13 +26,12 @@ from mlx_canary.errors import AlignmentError, PromptError
 from mlx_canary.load_models import LoadedModel
 from mlx_canary.longform.activity import active_seconds
 from mlx_canary.longform.assembly import Texts
-from mlx_canary.longform.guards import Evidence, doubts, is_better
+from mlx_canary.longform.guards import NO_SPEECH, Evidence, doubts, is_better
 from mlx_canary.longform.windows import Samples, Window, halves
 from mlx_canary.text.prompt import Prompt, encode_prompt
 from mlx_canary.types import Audio, EncoderOutput, Hypothesis, Segment, Word
 
 Timestamps = Literal["word", "segment"]
-NO_SPEECH = "no_speech"
 # Below this no microphone hears anything (-80 dB), but a model asked about it would still say something.
 _SILENCE = 1e-4
 # How often a doubtful window is cut in two and decoded again, and how short its parts may get.

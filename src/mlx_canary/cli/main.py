@@ -17,6 +17,7 @@ from mlx_canary.version import __version__
 COMMANDS = {
     "transcribe": "Write down what recordings say.",
     "translate": "Write down what recordings say, in another language.",
+    "align": "Find when the words of a text are spoken in a recording.",
     "convert": "Make an MLX model of a NeMo checkpoint.",
     "verify": "Check a converted model, and compare it with its source.",
     "models": "List the Canary models that exist and what each can do.",

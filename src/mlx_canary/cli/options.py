@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Option = Callable[[Any], Any]
 
 model_option = click.option(
     "--model",
@@ -20,13 +21,57 @@ model_option = click.option(
     help="Folder of a converted model, .nemo file, 'demo', a name from `mlx-canary models`, or a hub repository.",
 )
 
-_RECORDING_OPTIONS = (
-    click.argument("files", nargs=-1, required=True, metavar="FILE..."),
-    model_option,
+_TEXT: tuple[Option, ...] = (
+    click.option("--also-translate", metavar="CODE,...", help="Translations beside the text, from one listening."),
     click.option("--no-pnc", is_flag=True, help="Leave punctuation and capitals out."),
     click.option("--itn", is_flag=True, help="Write numbers as digits, where the model learned that."),
     click.option("--context", default="", metavar="TEXT", help="Text that came before, or names to expect."),
-    click.option("--channel", default="mix", show_default=True, metavar="N|mix", help="One channel, from 0, or all."),
+    click.option(
+        "--timestamps",
+        type=click.Choice(["auto", "word", "segment", "none"]),
+        default="auto",
+        show_default=True,
+        help="Times of words or sentences; auto finds words' times where the format has a place for times.",
+    ),
+    click.option("--confidence", is_flag=True, help="How sure the model is of each word, in json."),
+)
+_SEARCH: tuple[Option, ...] = (
+    click.option("--beam-size", type=click.IntRange(1, 64), default=1, show_default=True, help="1 is greedy search."),
+    click.option("--length-penalty", type=float, default=0.0, show_default=True, help="With beams: prefer longer."),
+    click.option("--temperature", type=float, default=0.0, show_default=True, help="Above 0: draw words at random."),
+    click.option("--seed", type=int, help="With --temperature: the same seed gives the same text."),
+    click.option(
+        "--boost",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Names and phrases to expect, one a line; a weight may follow after a tab.",
+    ),
+    click.option("--boost-alpha", type=float, default=1.0, show_default=True, help="Strength of --boost."),
+    click.option("--lm", type=click.Path(path_type=Path), metavar="FILE", help="n-gram model of token ids, ARPA."),
+    click.option("--lm-alpha", type=float, default=0.2, show_default=True, help="Strength of --lm."),
+)
+_LONG: tuple[Option, ...] = (
+    click.option(
+        "--longform",
+        type=click.Choice(["quiet", "nemo"]),
+        default="quiet",
+        show_default=True,
+        help="Long recordings: cut at quiet places, or as NeMo does.",
+    ),
+    click.option(
+        "--longest-window", type=float, default=35.0, show_default=True, help="Seconds that the model hears at once."
+    ),
+    click.option("--no-guards", is_flag=True, help="Do not decode doubtful windows again."),
+    click.option("--resume", is_flag=True, help="Go on where an interrupted run with --output-dir stopped."),
+)
+_SUBTITLES: tuple[Option, ...] = (
+    click.option("--max-line-chars", type=int, default=42, show_default=True, help="Subtitles: longest line."),
+    click.option("--max-lines", type=int, default=2, show_default=True, help="Subtitles: lines at once."),
+    click.option("--max-words", type=int, help="Subtitles: words at once."),
+    click.option("--highlight-words", is_flag=True, help="Subtitles: mark each word while it is spoken."),
+    click.option("--bilingual", is_flag=True, help="Subtitles: all languages in one file."),
+)
+_OUTPUT: tuple[Option, ...] = (
     click.option(
         "--format",
         "-f",
@@ -35,7 +80,7 @@ _RECORDING_OPTIONS = (
         default=("txt",),
         show_default=True,
         metavar="FORMAT",
-        help="txt, json, srt, vtt, tsv, ..., or all; several with commas or by repeating it.",
+        help="txt, srt, vtt, tsv, json, lrc, ass or all; several with commas or by repeating it.",
     ),
     click.option(
         "--output-dir",
@@ -45,12 +90,15 @@ _RECORDING_OPTIONS = (
     ),
     click.option("--output-template", metavar="NAME", help="Names of outputs, such as '{stem}.{lang}.{ext}'."),
     click.option("--overwrite", is_flag=True, help="Replace outputs that exist."),
+)
+_WORK: tuple[Option, ...] = (
+    click.option("--channel", default="mix", show_default=True, metavar="N|mix", help="One channel, from 0, or all."),
     click.option(
         "--batch-size",
         type=click.IntRange(1, 256),
         default=4,
         show_default=True,
-        help="Windows of sound decoded at once; more is faster on a GPU and takes more memory.",
+        help="Windows decoded at once; more is faster on a GPU and takes more memory.",
     ),
     click.option(
         "--dtype",
@@ -63,6 +111,7 @@ _RECORDING_OPTIONS = (
 
 def recording_options(command: Command) -> Command:
     """The options that `transcribe` and `translate` have in common."""
-    for option in reversed(_RECORDING_OPTIONS):
+    files = click.argument("files", nargs=-1, required=True, metavar="FILE...")
+    for option in reversed((files, model_option, *_TEXT, *_OUTPUT, *_SUBTITLES, *_LONG, *_SEARCH, *_WORK)):
         command = option(command)
     return command

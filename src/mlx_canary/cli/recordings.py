@@ -6,142 +6,142 @@ One recording that fails does not stop the others; its error is told, and the ex
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import click
-
-from mlx_canary.errors import AudioError, CanaryError
-
-if TYPE_CHECKING:
-    from mlx_canary.model import Outcome
-    from mlx_canary.requests import TranscriptionOptions
-    from mlx_canary.writers.files import OutputTarget
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What a command was asked to do.
-
-    Attributes:
-        files: Paths, addresses, or "-" for standard input.
-        model: As for `CanaryModel.from_pretrained`.
-        dtype: As there.
-        options: For every file.
-        formats: Of the outputs.
-        target: Where outputs go; None for stdout.
-        batch_size: Windows decoded at once.
-        quiet: No progress.
-    """
-
-    files: Sequence[str]
-    model: str
-    dtype: Any
-    options: TranscriptionOptions
-    formats: tuple[str, ...]
-    target: OutputTarget | None
-    batch_size: int
-    quiet: bool
-
-
-def make_job(
-    files: Sequence[str],
-    model: str,
-    formats: Sequence[str],
-    output_dir: Path | None,
-    output_template: str | None,
-    overwrite: bool,
-    batch_size: int,
-    dtype: str | None,
-    quiet: bool,
-    channel: str,
-    **asked: Any,
-) -> Job:
-    """A job of a command's options; refuses combinations that make no sense, before anything is loaded."""
-    from mlx_canary.requests import TranscriptionOptions
-    from mlx_canary.writers import OutputTarget, parse_formats
-
-    names = parse_formats(formats)
-    target = None
-    if output_dir is not None or output_template is not None:
-        target = OutputTarget(output_dir or Path(), output_template, overwrite)
-    elif len(names) > 1 or (len(files) > 1 and names[0] not in ("txt", "json")):
-        raise click.UsageError("Only one text fits on stdout. Say where to write the others with --output-dir.")
-    elif overwrite:
-        raise click.UsageError("--overwrite is for files; say where they are with --output-dir.")
-    if list(files).count("-") > 1:
-        raise click.UsageError("Standard input ('-') can be read once.")
-    options = TranscriptionOptions(channel=_channel(channel), **asked)
-    return Job(files, model, dtype, options, names, target, batch_size, quiet)
+from mlx_canary.cli.jobs import Job
+from mlx_canary.cli.progress import RecordingProgress, recording_progress
+from mlx_canary.decoding.options import DecodingOptions
+from mlx_canary.errors import CanaryError
+from mlx_canary.longform.guards import describe
+from mlx_canary.longform.journal import Journal
+from mlx_canary.model import CanaryModel, Outcome
+from mlx_canary.requests import TranscriptionOptions
+from mlx_canary.types import Segment, Transcript
+from mlx_canary.writers import OutputSource, Provenance, plan_outputs, render, write_outputs
 
 
 def run(job: Job) -> None:
     """Do it; exits with 1 if a recording failed."""
-    from mlx_canary.cli.progress import recording_progress
-    from mlx_canary.model import CanaryModel
-    from mlx_canary.writers import OutputSource, plan_outputs
-
-    if job.target is not None:
-        plan_outputs([OutputSource(file, (None,), n + 1) for n, file in enumerate(job.files)], job.formats, job.target)
+    _plan(job)
     failed = False
     with recording_progress(len(job.files), enabled=not job.quiet) as progress:
         progress.say(f"Loading {job.model}")
         model = CanaryModel.from_pretrained(job.model, dtype=job.dtype)
-        requests = [(_source(file), job.options) for file in job.files]
         if job.options.language is None:
             progress.note(f"Language: {model.prompt(job.options).source_lang} (say another with --language)")
         progress.say("Listening")
-        outcomes = model.transcribe_each(requests, batch_size=job.batch_size, on_segment=progress.heard)
+        journals = _journals(job, model)
+        requests = [(_source(file), job.options) for file in job.files]
+        outcomes = model.transcribe_each(
+            requests, batch_size=job.batch_size, on_segment=progress.heard, journals=journals
+        )
         for outcome in outcomes:
             try:
-                _deliver(job, outcome, model.config.name, progress)
+                _deliver(job, outcome, model, progress)
             except CanaryError as error:
                 failed = True
-                progress.note(f"Error: {job.files[outcome.index]}: {error}")
+                file = job.files[outcome.index]
+                progress.note(f"Error: {error}" if file in str(error) else f"Error: {file}: {error}")
+            else:
+                if journals is not None:
+                    journals[outcome.index].delete()
             progress.finished()
     if failed:
         sys.exit(1)
 
 
-def _deliver(job: Job, outcome: Outcome, model: str, progress: Any) -> None:
-    """Write one recording's transcript where it belongs."""
-    from mlx_canary.writers import Provenance, render, write_outputs
+def _plan(job: Job) -> None:
+    """Notice names that clash or exist before the long work."""
+    if job.target is None:
+        return
+    options = job.options
+    spoken = None if options.language in (None, "auto") else options.language
+    first = (options.target_lang or "en") if options.task == "translate" else spoken
+    languages = (first, *options.also_translate)
+    sources = [OutputSource(file, languages, number) for number, file in enumerate(job.files, start=1)]
+    plan_outputs(sources, job.formats, job.target)
 
+
+def _journals(job: Job, model: CanaryModel) -> list[Journal] | None:
+    """Notes beside the outputs, from which an interrupted run can go on."""
+    if job.target is None or job.options.longform == "nemo":
+        return None
+    return [
+        Journal(job.target.folder / f".{_name(file)}.unfinished.jsonl", _conditions(job, model, file), job.resume)
+        for file in job.files
+    ]
+
+
+def _name(file: str) -> str:
+    return "stdin" if file == "-" else Path(file.rstrip("/")).name
+
+
+def _conditions(job: Job, model: CanaryModel, file: str) -> dict[str, Any]:
+    """What must be the same for earlier results to be of use."""
+    path = Path(file)
+    stamp = [path.stat().st_size, path.stat().st_mtime_ns] if path.is_file() else []
+    return {
+        "file": file,
+        "stamp": stamp,
+        "model": model.config.model_dump(),
+        "dtype": job.dtype,
+        "options": repr(job.options),
+    }
+
+
+def _deliver(job: Job, outcome: Outcome, model: CanaryModel, progress: RecordingProgress) -> None:
+    """Write one recording's transcript, and its translations, where they belong."""
     if outcome.error is not None:
         raise outcome.error
     assert outcome.transcript is not None
-    file = job.files[outcome.index]
-    for segment in outcome.transcript.segments:
-        if "unfinished" in segment.flags:
-            progress.note(
-                f"Warning: {file}, {segment.start:.0f} to {segment.end:.0f} s: the text reached the model's limit "
-                "before its end; the rest may be missing."
-            )
-    provenance = Provenance(model, {"file": file, **_stated(job.options)})
+    file, transcript = job.files[outcome.index], outcome.transcript
+    texts = [transcript, *transcript.translations]
+    for segment in transcript.segments:
+        _warn(file, segment, progress)
+    provenance = Provenance(model.config.name, {"file": file, **_stated(job.options)})
     if job.target is not None:
+        number, subtitles = outcome.index + 1, job.subtitles
         paths = write_outputs(
-            outcome.transcript, job.formats, job.target, file, number=outcome.index + 1, provenance=provenance
+            texts, job.formats, job.target, file, number=number, subtitles=subtitles, provenance=provenance
         )
         progress.note(f"{file} -> {', '.join(map(str, paths))}")
-        return
-    text = render(outcome.transcript, job.formats[0], provenance=provenance)
-    if len(job.files) > 1 and job.formats[0] == "txt":
-        text = f"== {file} ==\n{text}"
-    progress.print(text)
+    else:
+        progress.print(_on_stdout(job, file, texts, provenance))
+
+
+def _on_stdout(job: Job, file: str, texts: list[Transcript], provenance: Provenance) -> str:
+    (format,) = job.formats
+    if format not in ("txt", "json"):
+        return render(texts, format, job.subtitles, provenance)
+    parts = []
+    for text in texts:
+        named = [file] * (len(job.files) > 1) + [text.target_lang] * (len(texts) > 1)
+        title = f"== {', '.join(named)} ==\n" if named and format == "txt" else ""
+        parts.append(title + render(text, format, job.subtitles, provenance).rstrip("\n") + "\n")
+    return "".join(parts)
+
+
+def _warn(file: str, segment: Segment, progress: RecordingProgress) -> None:
+    for flag in segment.flags:
+        progress.note(f"Warning: {file}, {segment.start:.0f} to {segment.end:.0f} s: {describe(flag)}.")
+
+
+def _changed(decoding: DecodingOptions) -> dict[str, object]:
+    default = DecodingOptions()
+    names = [field.name for field in fields(decoding)]
+    return {name: str(getattr(decoding, name)) for name in names if getattr(decoding, name) != getattr(default, name)}
 
 
 def _stated(options: TranscriptionOptions) -> dict[str, object]:
-    return {name: getattr(options, name) for name in options.__slots__ if getattr(options, name) not in (None, "")}
-
-
-def _channel(value: str) -> Any:
-    if value == "mix":
-        return value
-    if not value.isdigit():
-        raise AudioError(f"--channel {value!r} is neither 'mix' nor the number of a channel, from 0.")
-    return int(value)
+    """The options that are not what they are by default."""
+    default, stated = TranscriptionOptions(), {}
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if value != getattr(default, field.name):
+            stated[field.name] = _changed(value) if field.name == "decoding" else value
+    return stated
 
 
 def _source(file: str) -> str | Path:

@@ -10,7 +10,12 @@ from mlx_canary.cli.options import recording_options
 
 
 @click.command(name="transcribe")
-@click.option("--language", "-l", metavar="CODE", help="Language spoken, such as en or de.  [default: the model's]")
+@click.option(
+    "--language",
+    "-l",
+    metavar="CODE",
+    help="Language spoken, such as en or de; auto to find out.  [default: the model's]",
+)
 @click.option(
     "--task",
     type=click.Choice(["transcribe", "translate"]),
@@ -20,7 +25,7 @@ from mlx_canary.cli.options import recording_options
 )
 @click.option("--target-lang", metavar="CODE", help="With --task translate: language of the text.  [default: en]")
 @recording_options
-def command(no_pnc: bool, **options: Any) -> None:
+def command(**options: Any) -> None:
     """Write down what recordings say.
 
     FILE is a recording in any format and of any length: a path, an http(s) address, or - for standard input. The text
@@ -32,6 +37,7 @@ def command(no_pnc: bool, **options: Any) -> None:
       mlx-canary transcribe interviews/*.mp3 -m canary-mlx -l de -f srt,txt -o subtitles
       ffmpeg -i film.mkv -f wav - | mlx-canary transcribe - -m canary-mlx -l fr
     """
-    from mlx_canary.cli.recordings import make_job, run
+    from mlx_canary.cli.jobs import make_job
+    from mlx_canary.cli.recordings import run
 
-    run(make_job(pnc=not no_pnc, **options))
+    run(make_job(options))

@@ -13,13 +13,14 @@ from mlx_canary.cli.options import recording_options
 @click.option("--from", "language", required=True, metavar="CODE", help="Language spoken, such as de.")
 @click.option("--to", "target_lang", default="en", show_default=True, metavar="CODE", help="Language of the text.")
 @recording_options
-def command(no_pnc: bool, **options: Any) -> None:
+def command(**options: Any) -> None:
     """Write down what recordings say, in another language.
 
     \b
     Example:
       mlx-canary translate vortrag.mp3 --from de --to en --model canary-180m-flash
     """
-    from mlx_canary.cli.recordings import make_job, run
+    from mlx_canary.cli.jobs import make_job
+    from mlx_canary.cli.recordings import run
 
-    run(make_job(task="translate", pnc=not no_pnc, **options))
+    run(make_job({"task": "translate", **options}))

@@ -17,7 +17,14 @@ _MOST_TOKENS = 25.0
 # Shorter stretches of activity may be a cough or a door.
 _SHORTEST_SPEECH = 3.0
 
-UNFINISHED, LOOP, TOO_SHORT, TOO_LONG = "unfinished", "loop", "too_short", "too_long"
+UNFINISHED, LOOP, TOO_SHORT, TOO_LONG, NO_SPEECH = "unfinished", "loop", "too_short", "too_long", "no_speech"
+_MEANINGS = {
+    UNFINISHED: "the text reached the model's limit before its end; the rest may be missing",
+    LOOP: "the text repeats itself",
+    TOO_SHORT: "there is much less text than sound; something may be missing",
+    TOO_LONG: "there is more text than can be said in that time; it may be invented",
+    NO_SPEECH: "the model itself says that nobody speaks there",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,11 @@ def doubts(evidence: Evidence) -> tuple[str, ...]:
     if len(evidence.tokens) > _MOST_TOKENS * max(evidence.active, 1.0):
         found.append(TOO_LONG)
     return tuple(found)
+
+
+def describe(flag: str) -> str:
+    """A flag in words."""
+    return _MEANINGS[flag]
 
 
 def is_better(new: Sequence[Evidence], old: Evidence) -> bool:

@@ -35,7 +35,7 @@ class Window:
 
 
 def cut_windows(
-    blocks: Iterable[Samples], sample_rate: int, shortest: float = 20.0, longest: float = 35.0
+    blocks: Iterable[Samples], sample_rate: int, shortest: float = 20.0, longest: float = 35.0, grid: int = 1
 ) -> Iterator[Window]:
     """Cut a recording into windows that follow each other without gap or overlap.
 
@@ -44,6 +44,7 @@ def cut_windows(
         sample_rate: In Hz.
         shortest: Seconds of a window, at least; the last ones may be shorter.
         longest: Seconds of a window, at most. The models were trained on up to 40 s.
+        grid: Cut at multiples of so many samples.
 
     Yields:
         The windows in order; none for an empty recording. A recording of up to `longest` is one window.
@@ -56,14 +57,15 @@ def cut_windows(
         # With this much in hand, what remains after a cut is long enough to be cut well itself.
         while n_pending > high + low:
             samples = np.concatenate(pending)
-            n = quietest(samples, low, high, sample_rate)
+            n = quietest(samples, low, high, sample_rate) // grid * grid
             yield _window(samples[:n], n_done, sample_rate)
             pending, n_pending, n_done = [samples[n:]], n_pending - n, n_done + n
     if not n_pending:
         return
     samples = np.concatenate(pending)
     if n_pending > high:
-        n = quietest(samples, max(n_pending - high, n_pending * 2 // 5), min(high, n_pending * 3 // 5), sample_rate)
+        low, high = max(n_pending - high, n_pending * 2 // 5), min(high, n_pending * 3 // 5)
+        n = quietest(samples, low, high, sample_rate) // grid * grid
         yield _window(samples[:n], n_done, sample_rate)
         samples, n_done = samples[n:], n_done + n
     yield _window(samples, n_done, sample_rate)

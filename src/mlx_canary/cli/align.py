@@ -1,0 +1,73 @@
+"""`mlx-canary align`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from mlx_canary.cli.options import model_option
+
+
+@click.command(name="align")
+@click.argument("file", metavar="FILE")
+@click.argument("text_file", metavar="TEXT", type=click.Path(path_type=Path, allow_dash=True))
+@model_option
+@click.option("--language", "-l", metavar="CODE", help="Language spoken.  [default: the model's]")
+@click.option(
+    "--format",
+    "-f",
+    "formats",
+    multiple=True,
+    default=("srt",),
+    show_default=True,
+    metavar="FORMAT",
+    help="srt, vtt, tsv, json, lrc, ass or all; several with commas or by repeating it.",
+)
+@click.option("--output-dir", "-o", type=click.Path(path_type=Path), help="Write NAME.FORMAT here.  [default: stdout]")
+@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+@click.option("--highlight-words", is_flag=True, help="Subtitles: mark each word while it is spoken.")
+def command(
+    file: str,
+    text_file: Path,
+    model: str,
+    language: str | None,
+    formats: tuple[str, ...],
+    output_dir: Path | None,
+    overwrite: bool,
+    highlight_words: bool,
+) -> None:  # fmt: skip
+    """Find when the words of a TEXT that you have are spoken in a recording.
+
+    TEXT is a file, or - for standard input. canary-1b-v2 aligns up to about an hour at once, the other models up to 40
+    seconds.
+
+    \b
+    Example:
+      mlx-canary align speech.wav speech.txt --model canary-1b-v2 -f srt -o subtitles
+    """
+    from mlx_canary.model import CanaryModel
+    from mlx_canary.writers import OutputTarget, SubtitleOptions, parse_formats, render, write_outputs
+
+    names = parse_formats(formats)
+    if output_dir is None and len(names) > 1:
+        raise click.UsageError("Only one format fits on stdout. Say where to write the others with --output-dir.")
+    subtitles = SubtitleOptions(highlight_words=highlight_words)
+    text = _read(text_file)
+    source = file if file == "-" or file.startswith(("http://", "https://")) else Path(file)
+    transcript = CanaryModel.from_pretrained(model).align(source, text, language=language)
+    if output_dir is None:
+        click.echo(render(transcript, names[0], subtitles), nl=False)
+        return
+    for path in write_outputs(transcript, names, OutputTarget(output_dir, None, overwrite), file, subtitles=subtitles):
+        click.echo(str(path), err=True)
+
+
+def _read(path: Path) -> str:
+    from mlx_canary.errors import AlignmentError
+
+    try:
+        return sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AlignmentError(f"The text {path} cannot be read: {error}.") from error

@@ -1,0 +1,141 @@
+"""From a command's options to a job: what to listen to, what to ask, where results go.
+
+Combinations that make no sense are refused here, before anything is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mlx_canary.decoding.confidence import ConfidenceMethod
+from mlx_canary.decoding.options import Boosting, DecodingOptions, LanguageModel
+from mlx_canary.errors import AudioError
+from mlx_canary.requests import TranscriptionOptions
+from mlx_canary.writers import OutputTarget, SubtitleOptions, parse_formats
+
+# Formats that hold nothing but text.
+_WITHOUT_TIMES = {"txt"}
+_TO_STDOUT = {"txt", "json"}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a command was asked to do.
+
+    Attributes:
+        files: Paths, addresses, or "-" for standard input.
+        model: As for `CanaryModel.from_pretrained`.
+        dtype: As there.
+        options: For every file.
+        formats: Of the outputs.
+        subtitles: Their shape.
+        target: Where outputs go; None for stdout.
+        resume: Whether to go on where an interrupted run stopped.
+        batch_size: Windows decoded at once.
+        quiet: No progress.
+    """
+
+    files: Sequence[str]
+    model: str
+    dtype: Any
+    options: TranscriptionOptions
+    formats: tuple[str, ...]
+    subtitles: SubtitleOptions
+    target: OutputTarget | None
+    resume: bool
+    batch_size: int
+    quiet: bool
+
+
+def make_job(given: dict[str, Any]) -> Job:
+    """A job of all options of `transcribe` or `translate`, by their names."""
+    formats = parse_formats(given["formats"])
+    return Job(
+        files=_files(given["files"]),
+        model=given["model"],
+        dtype=given["dtype"],
+        options=_options(given, formats),
+        formats=formats,
+        subtitles=SubtitleOptions(
+            max_line_chars=given["max_line_chars"],
+            max_lines=given["max_lines"],
+            max_words=given["max_words"],
+            highlight_words=given["highlight_words"],
+        ),
+        target=_target(given, formats),
+        resume=given["resume"],
+        batch_size=given["batch_size"],
+        quiet=given["quiet"],
+    )
+
+
+def _files(files: Sequence[str]) -> Sequence[str]:
+    if list(files).count("-") > 1:
+        raise click.UsageError("Standard input ('-') can be read once.")
+    return files
+
+
+def _options(given: dict[str, Any], formats: tuple[str, ...]) -> TranscriptionOptions:
+    timestamps = given["timestamps"]
+    if timestamps == "auto":
+        timestamps = "none" if set(formats) <= _WITHOUT_TIMES else "word"
+    longest = given["longest_window"]
+    return TranscriptionOptions(
+        language=given["language"],
+        task=given["task"],
+        target_lang=given["target_lang"],
+        also_translate=tuple(code.strip() for code in (given["also_translate"] or "").split(",") if code.strip()),
+        pnc=not given["no_pnc"],
+        itn=given["itn"],
+        context=given["context"],
+        timestamps=None if timestamps == "none" else timestamps,
+        decoding=_decoding(given),
+        guards=not given["no_guards"],
+        longform=given["longform"],
+        shortest_window=min(20.0, longest * 4 / 7),
+        longest_window=longest,
+        channel=_channel(given["channel"]),
+    )
+
+
+def _decoding(given: dict[str, Any]) -> DecodingOptions:
+    from mlx_canary.decoding.boosting import read_phrases
+
+    boosting = Boosting(read_phrases(given["boost"]), given["boost_alpha"]) if given["boost"] else None
+    language_model = LanguageModel(given["lm"], given["lm_alpha"]) if given["lm"] else None
+    return DecodingOptions(
+        beam_size=given["beam_size"],
+        length_penalty=given["length_penalty"],
+        temperature=given["temperature"],
+        seed=given["seed"],
+        boosting=boosting,
+        language_model=language_model,
+        # Of NeMo's measures the one that people can read: the probability of the token.
+        confidence=ConfidenceMethod("max_prob", alpha=1.0) if given["confidence"] else None,
+    )
+
+
+def _channel(value: str) -> Any:
+    if value == "mix":
+        return value
+    if not value.isdigit():
+        raise AudioError(f"--channel {value!r} is neither 'mix' nor the number of a channel, from 0.")
+    return int(value)
+
+
+def _target(given: dict[str, Any], formats: tuple[str, ...]) -> OutputTarget | None:
+    folder, template = given["output_dir"], given["output_template"]
+    if folder is not None or template is not None:
+        return OutputTarget(folder or Path(), template, given["overwrite"], given["bilingual"])
+    several = len(given["files"]) > 1 or (given["also_translate"] and not given["bilingual"])
+    if len(formats) > 1 or (several and formats[0] not in _TO_STDOUT):
+        raise click.UsageError("Only one text fits on stdout. Say where to write the others with --output-dir.")
+    for option in ("overwrite", "resume"):
+        if given[option]:
+            raise click.UsageError(f"--{option} is for files; say where they are with --output-dir.")
+    return None

@@ -1,0 +1,101 @@
+"""When the words of a known text are spoken in a recording: sound and text in, a transcript with times out.
+
+With an auxiliary CTC model (canary-1b-v2) recordings may be long: its log-probabilities are computed window by window
+and one path is searched through all of them. Without one, the decoder's cross-attention serves, for a single window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from mlx_canary.alignment.attention import attention_words
+from mlx_canary.alignment.forced import words_from_log_probs
+from mlx_canary.alignment.words import sentences
+from mlx_canary.audio.features import pad_to_minimum
+from mlx_canary.errors import AlignmentError
+from mlx_canary.load_models import Aligner, LoadedModel
+from mlx_canary.longform.windows import Samples, cut_windows
+from mlx_canary.text.prompt import Prompt, encode_prompt
+from mlx_canary.types import Audio, Transcript, Word
+
+# The decoder was trained on up to 40 s.
+_LONGEST_WINDOW = 40.0
+
+
+def align_recording(model: LoadedModel, blocks: Iterable[Samples], text: str, prompt: Prompt) -> Transcript:
+    """Find the times of a text.
+
+    Args:
+        model: With or without an auxiliary CTC model.
+        blocks: The recording at the checkpoint's rate.
+        text: What is said in it.
+        prompt: The language spoken; for checkpoints without an auxiliary model it stands before the text.
+
+    Raises:
+        AlignmentError: The text does not fit the recording, or the recording is too long.
+    """
+    rate = model.config.preprocessor.sample_rate
+    if model.aligner is not None:
+        words, duration = _by_ctc(model, model.aligner, blocks, text)
+    else:
+        samples = _single_window(blocks, rate)
+        words, duration = _by_attention(model, samples, text, prompt), len(samples) / rate
+    return Transcript(sentences(words), prompt.source_lang, prompt.source_lang, duration)
+
+
+def _by_ctc(model: LoadedModel, aligner: Aligner, blocks: Iterable[Samples], text: str) -> tuple[Sequence[Word], float]:
+    config = aligner.preprocessor.config
+    # Windows of whole encoder frames follow each other without a gap in time.
+    frame = config.hop_length * aligner.network.encoder.subsampling_factor
+    parts, duration = [], 0.0
+    for window in cut_windows(blocks, config.sample_rate, grid=frame):
+        log_probs, (n_frames,) = aligner.network(aligner.preprocessor([pad_after(window.samples, config.sample_rate)]))
+        n_spoken = -(-len(window.samples) // frame)
+        parts.append(np.array(log_probs[0, : min(n_frames, n_spoken)]))
+        duration = window.end
+    if not parts or not text.strip():
+        return (), duration
+    frames = np.concatenate(parts)
+    return words_from_log_probs(text, frames, model.tokenizer, duration, frame / config.sample_rate), duration
+
+
+def pad_after(samples: Samples, sample_rate: int) -> Samples:
+    """Silence after a window that is shorter than a model takes, so that its times stay."""
+    missing = sample_rate - len(samples)
+    return samples if missing <= 0 else np.pad(samples, (0, missing))
+
+
+def _single_window(blocks: Iterable[Samples], sample_rate: int) -> Samples:
+    samples: list[Samples] = []
+    for block in blocks:
+        samples.append(block)
+        if sum(map(len, samples)) > _LONGEST_WINDOW * sample_rate:
+            raise AlignmentError(
+                f"Without an auxiliary CTC model (canary-1b-v2 has one) up to {_LONGEST_WINDOW:.0f} s can be aligned. "
+                "Cut the recording and its text, or use canary-1b-v2."
+            )
+    return np.concatenate(samples) if samples else np.zeros(0, np.float32)
+
+
+def _by_attention(model: LoadedModel, samples: Samples, text: str, prompt: Prompt) -> Sequence[Word]:
+    if not text.strip() or not len(samples):
+        return ()
+    rate = model.config.preprocessor.sample_rate
+    padded = pad_to_minimum(samples, rate)
+    ids = encode_prompt(prompt, model.config.prompt.format, model.tokenizer)
+    tokens = model.tokenizer.encode(" ".join(text.split()), prompt.target_lang)
+    room = model.config.decoder.max_sequence_length - len(ids)
+    if len(tokens) > room:
+        raise AlignmentError(f"The text has {len(tokens)} tokens; the decoder has room for {room}. Cut it into parts.")
+    encoded = model.network.encode(model.preprocessor([padded]))
+    audio = Audio(padded, rate)
+    words = attention_words(model.network, encoded, ids, tokens, model.tokenizer, audio)
+    shift, duration = (len(padded) - len(samples)) // 2 / rate, len(samples) / rate
+    return [_earlier(word, shift, duration) for word in words]
+
+
+def _earlier(word: Word, shift: float, duration: float) -> Word:
+    start, end = (min(max(time - shift, 0.0), duration) for time in (word.start, word.end))
+    return Word(word.text, start, end)
