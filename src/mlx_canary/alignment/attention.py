@@ -12,9 +12,9 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from mlx_canary.alignment.inline import FRAME_DURATION
 from mlx_canary.alignment.layout import expected_lengths, lay_words
 from mlx_canary.alignment.pauses import pause_odds
+from mlx_canary.alignment.spans import FRAME_DURATION
 from mlx_canary.alignment.words import settle_times
 from mlx_canary.backend import mx
 from mlx_canary.errors import AlignmentError

@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from mlx_canary.alignment.inline import FRAME_DURATION
-from mlx_canary.alignment.spans import PUNCTUATION, Span, TokenSpan
+from mlx_canary.alignment.spans import FRAME_DURATION, PUNCTUATION, Span, TokenSpan
 from mlx_canary.alignment.states import SegmentPlan, TextPlan, WordPlan, plan_text
 from mlx_canary.alignment.viterbi import viterbi
 from mlx_canary.text.tokenizer import CanaryTokenizer

@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlx_canary.alignment.ctc import align_ctc
-from mlx_canary.alignment.inline import FRAME_DURATION
-from mlx_canary.alignment.spans import Span
+from mlx_canary.alignment.spans import FRAME_DURATION, Span
 from mlx_canary.alignment.states import plan_text
 from mlx_canary.alignment.viterbi import frames_needed
 from mlx_canary.alignment.words import sentences, spans_to_words

@@ -9,11 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from mlx_canary.alignment.spans import Span, group_segments
-from mlx_canary.alignment.words import settle_times
+from mlx_canary.alignment.spans import FRAME_DURATION, Span, group_segments
+from mlx_canary.alignment.words import settle_stretches
 from mlx_canary.types import Word
 
-FRAME_DURATION = 0.08
 _PAIR = re.compile(r"<\|(\d+)\|>(.*?)<\|(\d+)\|>")
 _TIME = re.compile(r"<\|(\d+)\|>")
 _OTHER_SPECIAL = re.compile(r"<\|(?!\d+\|>)[^|<>]*\|>|<pad>|<unk>")
@@ -71,13 +70,4 @@ def inline_words(text: str, duration: float, frame_duration: float = FRAME_DURAT
     """
     parts = _TIME.split(_OTHER_SPECIAL.sub(" ", text))  # text, frame, text, frame, ..., text
     frames = [None, *(int(frame) * frame_duration for frame in parts[1::2]), None]
-    texts: list[str] = []
-    starts: list[float | None] = []
-    ends: list[float | None] = []
-    for stretch, start, end in zip(parts[::2], frames[:-1], frames[1:], strict=True):
-        if words := stretch.split():
-            unknown: list[float | None] = [None] * (len(words) - 1)
-            texts += words
-            starts += [start, *unknown]
-            ends += [*unknown, end]
-    return settle_times(texts, starts, ends, duration)
+    return settle_stretches(list(zip(parts[::2], frames[:-1], frames[1:], strict=True)), duration)

@@ -90,17 +90,23 @@ def _interpolate(
     return settled
 
 
-def spans_to_words(spans: Sequence[Span], duration: float) -> tuple[Word, ...]:
-    """NeMo's words as ours; spaces inside one (NeMo allows them) part it."""
+def settle_stretches(stretches: Sequence[tuple[str, float | None, float | None]], duration: float) -> tuple[Word, ...]:
+    """Words of stretches of text with their starts and ends; the words inside a stretch share its time by length."""
     texts: list[str] = []
     starts: list[float | None] = []
     ends: list[float | None] = []
-    for span in spans:
-        parts = span.text.split()
-        texts += parts
-        starts += [span.start, *[None] * (len(parts) - 1)][: len(parts)]
-        ends += [*[None] * (len(parts) - 1), span.end][-len(parts) :] if parts else []
+    for text, start, end in stretches:
+        if words := text.split():
+            unknown: list[float | None] = [None] * (len(words) - 1)
+            texts += words
+            starts += [start, *unknown]
+            ends += [*unknown, end]
     return settle_times(texts, starts, ends, duration)
+
+
+def spans_to_words(spans: Sequence[Span], duration: float) -> tuple[Word, ...]:
+    """NeMo's words as ours; spaces inside one (NeMo allows them) part it."""
+    return settle_stretches([(span.text, span.start, span.end) for span in spans], duration)
 
 
 def sentences(words: Sequence[Word], max_pause: float | None = None) -> tuple[Segment, ...]:

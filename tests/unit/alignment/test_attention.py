@@ -18,7 +18,7 @@ MODELS = Path(__file__).parents[2] / "data" / "models"
 SPEECH = np.full(30, -3.0)
 
 
-@pytest.fixture(scope="module", params=["canary1-agg-gz", "canary2-flash", "canary2-unified"])
+@pytest.fixture(scope="module", params=["canary1-agg-gz", "canary2-flash", "canary2-unified", "var-bf16"])
 def model(request) -> LoadedModel:
     return load_nemo(MODELS / f"{request.param}.nemo")
 
