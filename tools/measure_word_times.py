@@ -1,6 +1,6 @@
 """How far word times are off: a checkpoint and speech with known times in, a table of errors out.
 
-    python tools/spoken_words.py sentences.txt speech.npz
+    python tools/spoken_words.py tools/word_time_sentences.txt speech.npz
     python tools/measure_word_times.py MODEL speech.npz [--langs en,de] [--pauses]
 
 Methods: `spread` (by characters over the recording: what any method must beat), `attention` and `ctc` (of the known
