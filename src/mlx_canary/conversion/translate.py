@@ -216,14 +216,20 @@ def prompt_config(config: Mapping[str, Any], override: str | None) -> PromptConf
     return validated(PromptConfig, dict(format=template, defaults=defaults), "prompt")
 
 
+def longest_training_item(config: Mapping[str, Any]) -> float | None:
+    """Seconds of the longest recordings that the checkpoint was trained on, where its training data section is kept."""
+    training = config.get("train_ds")
+    value = training.get("max_duration") if isinstance(training, Mapping) else None
+    return value * 1.0 if isinstance(value, int | float) and 0 < value < float("inf") else None
+
+
 def decoding_config(config: Mapping[str, Any]) -> DecodingConfig:
     """The parts of `decoding` that change a result; the defaults are those of NeMo's MultiTaskDecodingConfig.
 
     NeMo reads the length penalty from `length_penalty` and ignores the `len_pen` that published files have.
     """
-    source = config.get("decoding") or {}
-    beam = source.get("beam") or {} if isinstance(source, Mapping) else {}
-    greedy = source.get("greedy") or {} if isinstance(source, Mapping) else {}
+    source = _optional(config, "decoding")
+    beam, greedy = _optional(source, "beam", "decoding."), _optional(source, "greedy", "decoding.")
     strategy = source.get("strategy", "beam")
     limits = beam if strategy == "beam" else greedy
     translated = dict(
@@ -233,6 +239,14 @@ def decoding_config(config: Mapping[str, Any]) -> DecodingConfig:
         max_generation_delta=limits.get("max_generation_delta", -1),
     )
     return validated(DecodingConfig, translated, "decoding")
+
+
+def _optional(config: Mapping[str, Any], name: str, under: str = "") -> Mapping[str, Any]:
+    """A section that may be absent or null."""
+    values = config.get(name)
+    if values is not None and not isinstance(values, Mapping):
+        raise ConversionError(f"{under}{name}={values!r:.100} in the checkpoint's configuration is no section.")
+    return values or {}
 
 
 def _float(value: Any) -> float:

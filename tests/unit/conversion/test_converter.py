@@ -1,0 +1,438 @@
+"""Conversions as a whole: every kind of checkpoint in every form, what is accounted for, what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import variants as v
+from conftest import MODELS, clip, loaded
+
+from mlx_canary import CanaryModel, ConversionConfig, ConversionError, convert, verify
+from mlx_canary.backend import mx
+from mlx_canary.conversion import converter
+from mlx_canary.types import Audio
+
+FORMS = {
+    "float32": {},
+    "float16": {"dtype": "float16"},
+    "bfloat16": {"dtype": "bfloat16"},
+    "8 bits": {"bits": 8, "group_size": 32},
+    "4 bits": {"bits": 4, "group_size": 32},
+    "preserved keys": {"preserve_original_keys": True},
+    "preserved keys, bfloat16": {"preserve_original_keys": True, "dtype": "bfloat16"},
+}
+MATRIX, NORM = "encoder.layers.1.feed_forward1.linear1.weight", "encoder.layers.0.norm_out.weight"
+
+
+def converted(nemo: Path, folder: Path, **options):
+    return convert(ConversionConfig(nemo_file=nemo, output_dir=folder, **options))
+
+
+@pytest.mark.parametrize(
+    ("model", "form"),
+    [(m, f) for m in MODELS for f in FORMS if m.startswith("canary") or f in ("float32", "8 bits", "preserved keys")],
+)
+def test_every_checkpoint_in_every_form(model, form, tmp_path):
+    """It is whole, it is what the source says, and it writes down the same. (For that, 4 bits are too few here.)"""
+    nemo, folder = v.MODELS / f"{model}.nemo", tmp_path / "model"
+    report = converted(nemo, folder, **FORMS[form])
+    assert [check for check in verify(folder, nemo) if not check.passed] == []
+    assert report.n_bytes == sum(map(n_bytes, folder.glob("*.safetensors")))
+    if form != "4 bits":
+        speech = Audio(clip("speech"), 16000)
+        expected = CanaryModel(loaded(model)).transcribe(speech, language="en")
+        assert CanaryModel.from_pretrained(folder).transcribe(speech, language="en").text == expected.text != ""
+
+
+def n_bytes(path: Path) -> int:
+    return sum(array.nbytes for array in mx.load(str(path)).values())
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_folder_holds_what_is_promised_and_nothing_else(model, tmp_path):
+    converted(v.MODELS / f"{model}.nemo", tmp_path / "model")
+    found = {str(p.relative_to(tmp_path / "model")) for p in (tmp_path / "model").rglob("*") if p.is_file()}
+    promised = {"model.safetensors", "config.json", "vocab.txt", "README.md"}
+    if model == "canary2-unified":
+        promised |= {"aligner.safetensors", "tokenizer.model"}
+    else:
+        promised |= {f"tokenizers/{name}.model" for name in ("spl_tokens", "en", "de", "es", "fr")}
+    assert found == promised
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+def test_vocab_lists_one_piece_a_line_by_id(tmp_path):
+    converted(v.MODELS / "canary2-flash.nemo", tmp_path / "model")
+    pieces = (tmp_path / "model/vocab.txt").read_text(encoding="utf-8").split("\n")
+    tokenizer = loaded("canary2-flash").tokenizer
+    assert pieces == [*(tokenizer.piece(i) for i in range(tokenizer.size)), ""]
+
+
+def test_an_unpacked_folder_and_a_gzip_convert_too(tmp_path):
+    folder = v.unpack("canary1-agg-gz", tmp_path / "canary1-agg-gz")
+    converted(v.MODELS / "canary1-agg-gz.nemo", tmp_path / "a")
+    converted(folder, tmp_path / "b")
+    assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
+
+
+def test_the_same_checkpoint_gives_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        converted(v.MODELS / "canary2-unified.nemo", tmp_path / name, bits=8, group_size=32)
+    for file in (p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file()):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_four_bits_are_within_a_step(tmp_path):
+    """For each quantized matrix: its values are at most one step of its scale away from the source's."""
+    nemo = v.MODELS / "var-nobias.nemo"
+    report = converted(nemo, tmp_path / "four", bits=4, group_size=32)
+    converted(nemo, tmp_path / "full")
+    four, full = (mx.load(str(tmp_path / name / "model.safetensors")) for name in ("four", "full"))
+    assert len(report.quantized) > 40
+    for name in report.quantized:
+        parts = [four[f"{name}.{part}"] for part in ("weight", "scales", "biases")]
+        difference = mx.abs(mx.dequantize(*parts, group_size=32, bits=4) - full[f"{name}.weight"])
+        step = mx.repeat(mx.abs(parts[1]), 32, axis=1)
+        assert (difference <= 1.001 * step + 1e-6).all().item(), name
+
+
+def test_matrices_whose_rows_do_not_divide_stay_as_they_are_and_are_listed(tmp_path):
+    """canary2-flash's decoder is 40 wide, which is no multiple of 32."""
+    report = converted(v.MODELS / "canary2-flash.nemo", tmp_path / "model", bits=8, group_size=32)
+    assert "decoder.embedding.token" in report.not_quantized
+    assert "encoder.blocks.0.attention.wq" in report.quantized
+    assert not set(report.quantized) & set(report.not_quantized)
+
+
+def test_progress_rises_to_the_end(tmp_path):
+    told = []
+    config = ConversionConfig(nemo_file=v.MODELS / "canary2-unified.nemo", output_dir=tmp_path / "model")
+    report = convert(config, lambda done, total: told.append((done, total)))
+    assert [done for done, _ in told] == sorted({done for done, _ in told})
+    assert {total for _, total in told} == {report.n_bytes}
+    assert told[-1][0] == report.n_bytes
+
+
+# Accounting.
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_source_tensor_is_used_once_or_ignored_by_name(model, tmp_path):
+    report = converted(v.MODELS / f"{model}.nemo", tmp_path / "model")
+    for name, reason in report.ignored.items():
+        assert reason
+        assert name.endswith(".num_batches_tracked") or name == v.EMBEDDING
+    config = report.config
+    counted = config.encoder.n_layers if config.encoder.conv_norm_type == "batch_norm" else 0
+    aligner = config.aligner.encoder.n_layers if config.aligner else 0
+    assert len(report.ignored) == len(set(report.ignored)) == max(counted, aligner) + 1
+
+
+def test_unchanged_means_unchanged(tmp_path):
+    """The variants of the following tests differ by what they say, and by nothing else."""
+    converted(v.variant(tmp_path / "canary2-flash.nemo", tensors=lambda tensors: None), tmp_path / "a")
+    converted(v.MODELS / "canary2-flash.nemo", tmp_path / "b")
+    assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
+
+
+def replaced(name, change):
+    """A variant with one tensor changed as a whole."""
+    return lambda tensors: tensors.__setitem__(name, np.ascontiguousarray(change(tensors[name])))
+
+
+CONV, POINTWISE = "encoder.pre_encode.conv.0.weight", "encoder.layers.0.conv.pointwise_conv1.weight"
+BATCH_NORM, FILTERBANK = "encoder.layers.0.conv.batch_norm.weight", "preprocessor.featurizer.fb"
+POSITIONS = "transf_decoder._embedding.position_embedding.pos_enc"
+WRONG = {
+    "removed": (lambda t: t.pop(NORM), rf"lacks 1 tensor \({NORM}\)"),
+    "added": (lambda t: t.update({"encoder.adapter_layer.x": np.zeros(3, "<f4")}), r"has 1 tensor .*adapter_layer\.x"),
+    "no head": (lambda t: t.pop(v.HEAD), v.HEAD),
+    "none": (lambda t: t.clear(), v.HEAD),
+    "row lost": (replaced(MATRIX, lambda x: x[:-1]), rf"{MATRIX} gives .* shape \(127, 32\)"),
+    "transposed": (replaced(MATRIX, lambda x: x.T), rf"{MATRIX} gives .* shape \(32, 128\)"),
+    "flat": (replaced(MATRIX, lambda x: x.reshape(-1)), rf"{MATRIX} gives .* shape \(4096,\)"),
+    "flat convolution": (replaced(CONV, lambda x: x.reshape(-1)), rf"{CONV} \(144,\)"),
+    "wider pointwise": (replaced(POINTWISE, lambda x: np.repeat(x, 3, axis=2)), rf"{POINTWISE} \(64, 32, 3\)"),
+    "batch norm": (replaced(BATCH_NORM, lambda x: x[:-1]), rf"{BATCH_NORM} \(31,\)"),
+    "batch norm of one": (replaced(BATCH_NORM, lambda x: x[:1]), rf"{BATCH_NORM} \(1,\)"),
+    "two filterbanks": (replaced(FILTERBANK, lambda x: np.repeat(x, 2, axis=0)), rf"{FILTERBANK} \(2, 128, 257\)"),
+    "short positions": (replaced(POSITIONS, lambda x: x[:100]), rf"{POSITIONS} gives .* shape \(100, 40\)"),
+    "embedding unlike head": (replaced(v.EMBEDDING, lambda x: x[:5]), "they are one matrix"),
+    "small head": (replaced(v.HEAD, lambda x: x[:1000]), r"output_size=1000 is less than tokenizer\.size=1552"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("keys", [False, True], ids=["ours", "preserved"])
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_tensor_is_named(wrong, keys, tmp_path):
+    """Once a wrong rank ended in a traceback, a batch norm of one value was stretched to fit, and preserved keys were
+    written in any shape."""
+    change, message = WRONG[wrong]
+    nemo = v.variant(tmp_path / "x.nemo", tensors=change)
+    with pytest.raises(ConversionError, match=message):
+        converted(nemo, tmp_path / "model", preserve_original_keys=keys)
+    assert [p.name for p in tmp_path.iterdir()] == ["x.nemo"]
+
+
+def test_the_auxiliary_model_is_accounted_for_too(tmp_path):
+    nemo = v.variant(
+        tmp_path / "x.nemo", "canary2-unified", aligner_tensors=lambda t: t.pop("decoder.decoder_layers.0.bias")
+    )
+    with pytest.raises(ConversionError, match=r"decoder\.decoder_layers\.0\.bias"):
+        converted(nemo, tmp_path / "model")
+
+
+# Values.
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("form", ["float32", "float16", "8 bits", "preserved keys"])
+def test_values_that_are_no_numbers_are_refused(value, form, tmp_path):
+    nemo = v.variant(tmp_path / "x.nemo", tensors=lambda t: v.set_at(t, MATRIX, (3, 4), value))
+    with pytest.raises(ConversionError, match=r"not finite as float.*damaged"):
+        converted(nemo, tmp_path / "model", **FORMS[form])
+
+
+def test_a_negative_variance_is_refused(tmp_path):
+    """Its square root is no number; a warning of NumPy's is not the way to say so."""
+    name = "encoder.layers.0.conv.batch_norm.running_var"
+    nemo = v.variant(tmp_path / "x.nemo", tensors=lambda t: v.set_at(t, name, (0,), -1.0))
+    with pytest.raises(ConversionError, match=r"depthwise\.weight has values that are not finite"):
+        converted(nemo, tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "fits"),
+    [
+        ("float16", 65504.0, True),
+        ("float16", -65504.0, True),
+        ("float16", 65520.0, False),
+        ("float16", -1e6, False),
+        ("bfloat16", 1e6, True),
+        ("bfloat16", 3.4e38, False),
+        ("float32", 3.4e38, True),
+    ],
+)
+@pytest.mark.parametrize("keys", [False, True], ids=["ours", "preserved"])
+def test_what_a_type_cannot_hold_is_refused(dtype, value, fits, keys, tmp_path):
+    nemo = v.variant(tmp_path / "x.nemo", tensors=lambda t: v.set_at(t, MATRIX, (3, 4), value))
+    if fits:
+        converted(nemo, tmp_path / "model", dtype=dtype, preserve_original_keys=keys)
+        return
+    with pytest.raises(ConversionError, match=f"not finite as {dtype}.*another --dtype"):
+        converted(nemo, tmp_path / "model", dtype=dtype, preserve_original_keys=keys)
+
+
+def test_doubles_are_taken_as_singles_or_refused(tmp_path):
+    nemo = v.variant(tmp_path / "canary2-flash.nemo", tensors=replaced(MATRIX, lambda x: x.astype("<f8")))
+    converted(nemo, tmp_path / "a")
+    converted(v.MODELS / "canary2-flash.nemo", tmp_path / "b")
+    assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
+    nemo = v.variant(tmp_path / "y.nemo", tensors=replaced(MATRIX, lambda x: x.astype("<f8") * 1e300))
+    with pytest.raises(ConversionError, match="not finite as float32"):
+        converted(nemo, tmp_path / "c")
+
+
+def test_where_head_and_embedding_differ_the_head_wins_and_it_is_said(tmp_path):
+    """NeMo copies both into one parameter, the head last."""
+    nemo = v.variant(tmp_path / "x.nemo", tensors=replaced(v.EMBEDDING, lambda x: x + 1))
+    report = converted(nemo, tmp_path / "model")
+    assert [note for note in report.notes if "the head's values are used" in note]
+    assert converted(v.MODELS / "canary2-flash.nemo", tmp_path / "plain").notes == ()
+    ours, theirs = (mx.load(str(tmp_path / name / "model.safetensors")) for name in ("model", "plain"))
+    assert mx.array_equal(ours["decoder.embedding.token.weight"], theirs["decoder.embedding.token.weight"]).item()
+
+
+def test_a_checkpoint_without_the_embedding_s_second_name_converts(tmp_path):
+    nemo = v.variant(tmp_path / "canary2-flash.nemo", tensors=lambda t: t.pop(v.EMBEDDING))
+    converted(nemo, tmp_path / "model")
+    assert all(check.passed for check in verify(tmp_path / "model", v.MODELS / "canary2-flash.nemo"))
+
+
+def test_damaged_bytes_are_noticed_by_their_checksum(tmp_path):
+    """One bit of a weight still gives a finite number."""
+    content = bytearray((v.MODELS / "canary2-flash.nemo").read_bytes())
+    place = content.index(loaded_bytes("encoder.layers.1.norm_out.weight"))
+    content[place] ^= 1
+    (tmp_path / "canary2-flash.nemo").write_bytes(content)
+    with pytest.raises(ConversionError, match=r"'encoder\.layers\.1\.norm_out\.weight' do not match their checksum"):
+        converted(tmp_path / "canary2-flash.nemo", tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    converted(tmp_path / "canary2-flash.nemo", tmp_path / "model", check_bytes=False)
+    (equality,) = [c for c in verify(tmp_path / "model", v.MODELS / "canary2-flash.nemo") if not c.passed]
+    assert "norm_out.weight differs" in equality.detail
+
+
+def loaded_bytes(name: str) -> bytes:
+    found = {}
+    v.changed_weights(v.nemo_members("canary2-flash")["model_weights.ckpt"], found.update)
+    return found[name].tobytes()
+
+
+def test_names_of_published_models_need_their_sizes(tmp_path):
+    """Otherwise a fine-tune would be said to be NVIDIA's, with NVIDIA's licence and languages."""
+    nemo = v.variant(tmp_path / "canary-180m-flash.nemo")
+    report = converted(nemo, tmp_path / "model")
+    assert "has other sizes" in report.notes[0]
+    assert report.config.source.license is None
+
+
+def test_a_tokenizer_class_of_its_own_is_noted(tmp_path):
+    nemo = v.variant(
+        tmp_path / "x.nemo", config=lambda c: v.put(c, "tokenizer.custom_tokenizer._target_", "their.own.Tokenizer")
+    )
+    assert converted(nemo, tmp_path / "model").notes == (
+        "Its tokenizer class Tokenizer is read as NeMo's own Canary tokenizer.",
+    )
+
+
+def test_the_auxiliary_model_must_have_the_model_s_tokenizer(tmp_path):
+    def other(members):
+        members["x_tokenizer.model"] = v.nemo_members("canary2-flash")[
+            "96bba64c97504c7193ef4872d7f7ad11_tokenizer.model"
+        ]
+
+    nemo = v.variant(
+        tmp_path / "x.nemo",
+        "canary2-unified",
+        members=other,
+        aligner_config=lambda c: v.put(c, "tokenizer.model_path", "nemo:x_tokenizer.model"),
+    )
+    with pytest.raises(ConversionError, match="another tokenizer"):
+        converted(nemo, tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c["tokenizer"].update(type="wpe"), "tokenizer.type='wpe' is not supported"),
+        (lambda c: c["tokenizer"].update(langs={}), "tokenizer.langs is missing or empty"),
+        (lambda c: c["tokenizer"]["langs"]["en"].pop("model_path"), "tokenizer.langs.en.model_path is missing"),
+        (lambda c: c["tokenizer"]["langs"].pop("spl_tokens"), "no sub-tokenizer 'spl_tokens'; it has: en, de"),
+        (lambda c: v.put(c, "tokenizer.langs.en.model_path", "nemo:nothing.model"), "'nemo:nothing.model', but it has"),
+        (lambda c: c["tokenizer"]["langs"].update({"../../x": c["tokenizer"]["langs"]["en"]}), "sub_tokenizers|name"),
+        (lambda c: v.put(c, "tokenizer.langs.en.model_path", "nemo:model_config.yaml"), "not a SentencePiece model"),
+    ],
+)
+def test_a_tokenizer_that_makes_no_sense_is_refused(change, message, tmp_path):
+    nemo = v.variant(tmp_path / "x.nemo", config=change)
+    with pytest.raises(ConversionError, match=message):
+        converted(nemo, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+# Where it is written.
+
+
+def test_an_earlier_conversion_stays_unless_told_otherwise(tmp_path):
+    nemo = v.MODELS / "canary2-flash.nemo"
+    converted(nemo, tmp_path / "model")
+    before = (tmp_path / "model/model.safetensors").read_bytes()
+    with pytest.raises(ConversionError, match=r"already holds a converted model.*--overwrite"):
+        converted(nemo, tmp_path / "model", dtype="float16")
+    assert (tmp_path / "model/model.safetensors").read_bytes() == before
+    converted(nemo, tmp_path / "model", dtype="float16", overwrite=True)
+    assert len((tmp_path / "model/model.safetensors").read_bytes()) < len(before)
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_failed_overwrite_keeps_the_earlier_conversion(tmp_path):
+    converted(v.MODELS / "canary2-flash.nemo", tmp_path / "model")
+    nemo = v.variant(tmp_path / "x.nemo", tensors=lambda t: v.set_at(t, MATRIX, (0, 0), np.nan))
+    with pytest.raises(ConversionError, match="not finite"):
+        converted(nemo, tmp_path / "model", overwrite=True)
+    assert all(check.passed for check in verify(tmp_path / "model", v.MODELS / "canary2-flash.nemo"))
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_somebody_s_files_are_never_touched(overwrite, tmp_path):
+    """Also not when they lie in an earlier conversion: --overwrite once deleted them with it."""
+    nemo, mine = v.MODELS / "canary2-flash.nemo", tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years of work")
+    with pytest.raises(ConversionError, match=r"other files than a converted model, such as thesis\.txt"):
+        converted(nemo, mine, overwrite=overwrite)
+    converted(nemo, tmp_path / "model")
+    (tmp_path / "model/thesis.txt").write_text("years of work")
+    with pytest.raises(ConversionError, match=r"such as thesis\.txt"):
+        converted(nemo, tmp_path / "model", overwrite=overwrite)
+    assert (mine / "thesis.txt").exists()
+    assert (tmp_path / "model/thesis.txt").exists()
+
+
+def test_an_empty_folder_and_missing_parents_will_do(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "empty", tmp_path / "a/b/c"):
+        converted(v.MODELS / "canary2-flash.nemo", folder)
+        assert (folder / "config.json").exists()
+
+
+def test_a_link_stays_a_link(tmp_path):
+    """Once a copy of the link was left beside it."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to("disk/model")
+    for _ in range(2):
+        converted(v.MODELS / "canary2-flash.nemo", tmp_path / "link", overwrite=True)
+        assert (tmp_path / "link").is_symlink()
+        assert [p.name for p in (tmp_path / "disk").iterdir()] == ["model"]
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["disk", "link"]
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("file", "is not a folder"),
+        ("file/model", "there is a file in the way"),
+        ("file/a/b", "there is a file in the way"),
+        ("n" * 300, "File name too long"),
+        ("/dev/null", "is not a folder"),
+        ("/proc/model", "Cannot write in /proc"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_said_in_a_sentence(path, message, tmp_path):
+    if path.startswith("/") and not Path(path).parent.exists():
+        pytest.skip("not on this system")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ConversionError, match=message):
+        converted(v.MODELS / "canary2-flash.nemo", tmp_path / path)
+    assert (tmp_path / "file").read_text() == "x"
+
+
+def test_a_disk_that_is_too_small_is_said_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(converter, "_RESERVE", 1 << 62)
+    with pytest.raises(ConversionError, match=r"GB free, and .* GB are needed"):
+        converted(v.MODELS / "canary2-flash.nemo", tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"bits": 3}, "bits"),
+        ({"group_size": 16}, "group_size"),
+        ({"dtype": "int8"}, "dtype"),
+        ({"prompt_format": "qwen"}, "prompt_format"),
+        ({"bits": 4, "preserve_original_keys": True}, "bits would change them"),
+        ({"unknown": 1}, "unknown"),
+        ({"nemo_file": "nothing.nemo"}, "there is no checkpoint at nothing.nemo"),
+        ({"nemo_file": "n" * 300}, "path that cannot be used"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options, message, tmp_path):
+    values = {"nemo_file": v.MODELS / "canary2-flash.nemo", "output_dir": tmp_path / "model", **options}
+    with pytest.raises(ValueError, match=message):
+        ConversionConfig(**values)
+
+
+def test_the_checkpoint_itself_is_not_overwritten(tmp_path):
+    folder = v.unpack("canary2-flash", tmp_path / "unpacked")
+    with pytest.raises(ValueError, match="output_dir is the checkpoint itself"):
+        ConversionConfig(nemo_file=folder, output_dir=tmp_path / "x/../unpacked", overwrite=True)
+
+
+def test_a_template_of_another_name_needs_to_be_told(tmp_path):
+    nemo = v.variant(tmp_path / "x.nemo", config=lambda c: c.update(prompt_format="my-canary"))
+    with pytest.raises(ConversionError, match=r"prompt_format='my-canary' is not supported.*--prompt-format"):
+        converted(nemo, tmp_path / "model")
+    assert converted(nemo, tmp_path / "model", prompt_format="canary2").config.prompt.format == "canary2"
+    assert all(check.passed for check in verify(tmp_path / "model", nemo))
