@@ -177,7 +177,13 @@ class SourceConfig(_Part):
 
 
 class ModelConfig(_Part):
-    """The whole of config.json."""
+    """The whole of config.json.
+
+    Attributes:
+        languages: None where nobody can tell.
+        longest_training_item: Seconds of the longest recordings in training, where the source says so.
+        aligner: None where the checkpoint has none.
+    """
 
     format_version: Literal[1]
     name: str
@@ -189,6 +195,7 @@ class ModelConfig(_Part):
     prompt: PromptConfig
     decoding: DecodingConfig
     languages: LanguageConfig | None
+    longest_training_item: PositiveFloat | None
     aligner: AlignerConfig | None
     source: SourceConfig
 

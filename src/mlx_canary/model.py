@@ -27,7 +27,7 @@ from mlx_canary.longform.assembly import Assembly, Outcome
 from mlx_canary.longform.journal import Journal
 from mlx_canary.longform.windows import Window, cut_windows
 from mlx_canary.nemo_longform import nemo_segments, transcribe_like_nemo
-from mlx_canary.requests import AUTO, TranscriptionOptions, candidates, prompts_for, request_for
+from mlx_canary.requests import AUTO, TranscriptionOptions, candidates, prompts_for, request_for, window_lengths
 from mlx_canary.text.prompt import Prompt, Task, encode_prompt
 from mlx_canary.text.tokenizer import CanaryTokenizer
 from mlx_canary.transcriber import Piece, Request, Timestamps, Transcriber, is_silent, languages_of
@@ -330,7 +330,7 @@ class CanaryModel:
         silent: list[Window] = []
         if request is not None:
             assembly.describe(index, languages_of(request))
-        for window in cut_windows(blocks, rate, options.shortest_window, options.longest_window):
+        for window in cut_windows(blocks, rate, *window_lengths(options, self.config)):
             if request is None and is_silent(window.samples):
                 silent.append(window)
                 continue

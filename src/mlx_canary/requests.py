@@ -19,6 +19,7 @@ from mlx_canary.transcriber import Request, Timestamps
 
 Longform = Literal["quiet", "nemo"]
 AUTO = "auto"
+_LONGEST_WINDOW = 35.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,9 @@ class TranscriptionOptions:
         decoding: Beam search, boosting, confidence and the like.
         guards: Decode windows again whose text loops, ends early or is too much for its sound.
         longform: "quiet" cuts long recordings at quiet places; "nemo" does what NeMo does, to reproduce it.
-        shortest_window: Seconds of a window of a long recording, at least.
-        longest_window: Seconds of a window, at most; the published models were trained on up to 40.
+        shortest_window: Seconds of a window of a long recording, at least; None for four sevenths of the longest.
+        longest_window: Seconds of a window, at most; None for 35, or less if the checkpoint was trained on less (the
+            published ones were trained on up to 40).
         channel: "mix" for the mean of all channels, or the number of one, from 0.
     """
 
@@ -53,8 +55,8 @@ class TranscriptionOptions:
     decoding: DecodingOptions = field(default_factory=DecodingOptions)
     guards: bool = True
     longform: Longform = "quiet"
-    shortest_window: float = 20.0
-    longest_window: float = 35.0
+    shortest_window: float | None = None
+    longest_window: float | None = None
     channel: Channel = "mix"
 
     def __post_init__(self) -> None:
@@ -62,9 +64,9 @@ class TranscriptionOptions:
             raise PromptError(f"task={self.task!r} is neither 'transcribe' nor 'translate'.")
         if self.timestamps not in (None, "word", "segment"):
             raise PromptError(f"timestamps={self.timestamps!r} is not one of: 'word', 'segment', None.")
-        if not 1 <= self.shortest_window <= self.longest_window <= 60:
+        if not 1 <= (self.shortest_window or 1) <= (self.longest_window or 60) <= 60:
             raise PromptError(
-                f"Windows of {self.shortest_window:g} to {self.longest_window:g} s are not possible; "
+                f"Windows of {self.shortest_window} to {self.longest_window} s are not possible; "
                 "expected 1 <= shortest_window <= longest_window <= 60."
             )
         if self.longform not in ("quiet", "nemo"):
@@ -95,6 +97,13 @@ def request_for(options: TranscriptionOptions, config: ModelConfig, tokenizer: C
     """The same, with how it is to be done."""
     prompts = prompts_for(options, config, tokenizer)
     return Request(prompts, options.timestamps, options.decoding, options.guards)
+
+
+def window_lengths(options: TranscriptionOptions, config: ModelConfig) -> tuple[float, float]:
+    """The shortest and the longest window in seconds."""
+    trained = config.longest_training_item or _LONGEST_WINDOW
+    longest = options.longest_window or max(min(_LONGEST_WINDOW, trained), options.shortest_window or 0)
+    return min(longest, options.shortest_window or longest * 4 / 7), longest
 
 
 def default_language(config: ModelConfig) -> str:

@@ -84,7 +84,6 @@ def _options(given: dict[str, Any], formats: tuple[str, ...]) -> TranscriptionOp
     timestamps = given["timestamps"]
     if timestamps == "auto":
         timestamps = "none" if set(formats) <= _WITHOUT_TIMES else "word"
-    longest = given["longest_window"]
     return TranscriptionOptions(
         language=given["language"],
         task=given["task"],
@@ -97,8 +96,7 @@ def _options(given: dict[str, Any], formats: tuple[str, ...]) -> TranscriptionOp
         decoding=_decoding(given),
         guards=not given["no_guards"],
         longform=given["longform"],
-        shortest_window=min(20.0, longest * 4 / 7),
-        longest_window=longest,
+        longest_window=given["longest_window"],
         channel=_channel(given["channel"]),
     )
 

@@ -59,7 +59,9 @@ _LONG: tuple[Option, ...] = (
         help="Long recordings: cut at quiet places, or as NeMo does.",
     ),
     click.option(
-        "--longest-window", type=float, default=35.0, show_default=True, help="Seconds that the model hears at once."
+        "--longest-window",
+        type=float,
+        help="Seconds that the model hears at once.  [default: 35, or as it was trained]",
     ),
     click.option("--no-guards", is_flag=True, help="Do not decode doubtful windows again."),
     click.option("--resume", is_flag=True, help="Go on where an interrupted run with --output-dir stopped."),

@@ -24,6 +24,7 @@ from mlx_canary.conversion.translate import (
     decoder_config,
     decoding_config,
     encoder_config,
+    longest_training_item,
     preprocessor_config,
     prompt_config,
     validated,
@@ -116,6 +117,7 @@ def _model_config(
             prompt=prompt_config(nemo.config, prompt_format),
             decoding=decoding_config(nemo.config),
             languages=published.languages if published else _languages(tokenizer),
+            longest_training_item=longest_training_item(nemo.config),
             aligner=_aligner_config(nemo, tokenizer, notes),
             source=SourceConfig(
                 file=nemo.path.name,

@@ -30,7 +30,7 @@ class Decoder:
         options: How to search.
 
     Raises:
-        PromptError: The language model cannot be used.
+        PromptError: The language model cannot be used, or there are more beams than tokens.
     """
 
     def __init__(self, network: CanaryNetwork, tokenizer: CanaryTokenizer, options: DecodingOptions) -> None:
@@ -38,6 +38,10 @@ class Decoder:
         self._tokenizer = tokenizer
         self._options = options
         self._symbols = symbols_of(tokenizer)
+        if options.beam_size > self._symbols.size:
+            raise PromptError(
+                f"beam_size={options.beam_size} is more than this checkpoint's {self._symbols.size} tokens."
+            )
         self._model: list[tuple[Scorer, float]] = []
         model = options.language_model
         if model is not None and model.alpha > 0:

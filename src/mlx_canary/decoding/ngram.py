@@ -59,9 +59,9 @@ def read_arpa(path: str | Path) -> Iterator[NGram]:
                 elif order and line.strip(" "):
                     n_read += 1
                     yield _ngram(line, order, f"{path}, line {number}")
+    except PromptError:
+        raise
     except (OSError, ValueError) as error:
-        if isinstance(error, PromptError):
-            raise
         raise PromptError(f"Cannot read the language model {path}: {error}.") from error
     if not n_read:
         raise PromptError(f"{path} is not an ARPA file: it has no n-grams.")
@@ -69,23 +69,22 @@ def read_arpa(path: str | Path) -> Iterator[NGram]:
 
 def _ngram(line: str, order: int, where: str) -> NGram:
     # Split at spaces and tabs only: an id may be written as another kind of space.
-    words = line.replace("\t", " ").split(" ")
-    words = [word for word in words if word]
+    words = [word for word in line.replace("\t", " ").split(" ") if word]
     if len(words) not in (order + 1, order + 2):
         raise PromptError(f"{where}: expected a score, {order} token(s) and perhaps a back-off weight, found {line!r}.")
     backoff = float(words[-1]) * _LN_10 if len(words) == order + 2 else None
-    return NGram(tuple(_token(word, where) for word in words[1 : order + 1]), float(words[0]) * _LN_10, backoff)
+    return NGram(tuple([_token(word, where) for word in words[1 : order + 1]]), float(words[0]) * _LN_10, backoff)
 
 
 def _token(word: str, where: str) -> int:
-    if word in _SPECIAL:
-        return _SPECIAL[word]
-    if len(word) != 1 or ord(word) < _OFFSET:
+    if len(word) == 1 and ord(word) >= _OFFSET:
+        return ord(word) - _OFFSET
+    if word not in _SPECIAL:
         raise PromptError(
             f"{where}: {word!r} is not a token id written as one character, chr(id + {_OFFSET}). A model over words "
             "cannot be used; train one over the checkpoint's token ids, as NeMo's scripts do."
         )
-    return ord(word) - _OFFSET
+    return _SPECIAL[word]
 
 
 class NGramModel:
@@ -178,7 +177,10 @@ class _Tables:
             self._root[token] = ngram.score
 
     def _longest_suffix(self, tokens: tuple[int, ...]) -> int:
-        return next(self._states[tokens[i:]] for i in range(1, len(tokens) + 1) if tokens[i:] in self._states)
+        suffix = tokens[1:]
+        while suffix not in self._states:
+            suffix = suffix[1:]
+        return self._states[suffix]
 
     def start(self) -> int:
         """The state at the beginning of a text."""

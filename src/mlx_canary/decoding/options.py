@@ -17,13 +17,14 @@ class Boosting:
 
     Attributes:
         phrases: With their weights; `read_phrases` reads a file of them.
-        alpha: Multiplies all that they add; NeMo's `boosting_tree_alpha`.
+        alpha: Multiplies all that they add; NeMo's `boosting_tree_alpha`. Beams need less of it than greedy search: a
+            long phrase collects a reward for each of its tokens, and from 0.7 on it can push out what was said.
         depth_scaling: Multiplies the weight for all but a phrase's first token.
         final_eos_score: What the end of the text gets on top after a whole phrase.
     """
 
     phrases: tuple[Phrase, ...]
-    alpha: float = 1.0
+    alpha: float = 0.3
     depth_scaling: float = 1.0
     final_eos_score: float = 1.0
 

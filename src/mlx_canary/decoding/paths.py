@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from mlx_canary.decoding.fusion import Fusion, State
 from mlx_canary.decoding.loops import find_loop
+from mlx_canary.decoding.rows import Chooser
 from mlx_canary.types import Hypothesis
 
 # Enough to put a path behind every other one.
@@ -53,9 +54,8 @@ class Item:
     Attributes:
         limit: How many tokens it may have.
         penalty: Orders its paths.
-        n_wanted: It is done when so many paths have ended that no other can overtake.
+        chooser: The way of decoding; the item is done when as many paths as it wants have ended and none can overtake.
         closing: The tokens that end a text.
-        ends_first: Whether the first token may be one.
         fusion: What is added to its scores.
         loop_guard: Whether paths that repeat themselves are given up.
         no_speech_prob: Probability that nobody speaks.
@@ -65,9 +65,8 @@ class Item:
 
     limit: int
     penalty: LengthPenalty
-    n_wanted: int
+    chooser: Chooser
     closing: tuple[int, ...]
-    ends_first: bool
     fusion: Fusion | None
     loop_guard: bool
     no_speech_prob: float | None = None
@@ -101,7 +100,7 @@ class Item:
     def _continued(self, path: Path, token: int, total: float, logprob: float, confidence: float) -> Path:
         if path.ended:
             return replace(path, total=total)  # NeMo's length penalty by row moves it even now
-        ends = token in self.closing and (self._n_steps > 1 or self.ends_first)
+        ends = token in self.closing and (self._n_steps > 1 or self.chooser.ends_first)
         if ends:
             return Path(path.tokens, path.logprobs, path.confidences, total, True, False, path.state)
         tokens = (*path.tokens, token)
@@ -113,14 +112,14 @@ class Item:
     def _cannot_be_overtaken(self) -> bool:
         """Whether the wanted paths have ended and every other is behind for good: totals only fall."""
         ended = sorted((self._rank(path) for path in self.paths if path.ended), reverse=True)
-        if len(ended) < self.n_wanted or (self.fusion is not None and self.fusion.rewards):
+        if len(ended) < self.chooser.n_wanted or (self.fusion is not None and self.fusion.rewards):
             return False
         hopes = [
             path.total / max(self.penalty(len(path.tokens)), self.penalty(self.limit))
             for path in self.paths
             if not path.ended
         ]
-        return all(hope <= ended[self.n_wanted - 1] for hope in hopes)
+        return all(hope <= ended[self.chooser.n_wanted - 1] for hope in hopes)
 
     def _rank(self, path: Path) -> float:
         return path.total / self.penalty(sum(token not in self.closing for token in path.tokens))

@@ -51,51 +51,43 @@ def search(
     """
     closing = chooser.closing(symbols)
     items = [
-        Item(
-            limit,
-            LengthPenalty(chooser.length_penalty, len(prompt)),
-            chooser.n_wanted,
-            closing,
-            chooser.ends_first,
-            fusion,
-            loop_guard,
-        )
+        Item(limit, LengthPenalty(chooser.length_penalty, len(prompt)), chooser, closing, fusion, loop_guard)
         for limit, prompt, fusion in zip(limits, prompts, fusions or [None] * len(limits), strict=True)
     ]
-    alive = list(range(len(items)))  # which item stands in which row of the batch
+    alive = list(range(len(items)))  # which item stands where in the batch
     cache, logits = _read_prompts(network, encoded, prompts)
-    logits = logits[:, -1:]
     rows = _first_rows(prompts)
     while not all(item.done for item in items):
         logits = logits.astype(mx.float32)
         norms = mx.logsumexp(logits, axis=-1)  # over the padding of the head too, as in NeMo
         choice = chooser.choose(_with_bonus(logits[..., : symbols.size], items, alive), norms, rows, symbols.eos_id)
-        rows, seen = _follow(rows, choice, closing, chooser.ends_first), _observed(logits, norms, choice, measure)
-        if rows.n_steps == 1 and symbols.no_speech_id is not None:
+        seen = _observed(logits, norms, choice, measure)
+        if rows.n_steps == 0 and symbols.no_speech_id is not None:
             _note_no_speech(items, mx.exp(logits[:, 0, symbols.no_speech_id] - norms[:, 0]))
+        rows = _follow(rows, choice, closing, chooser.ends_first)
         # Issued before this step's tokens are read, so that the device does not wait for the host.
         if chooser.n_rows > 1:
             cache.branch(choice.parents)
         logits = network.step(choice.tokens, cache)
         mx.async_eval(choice.tokens, choice.parents, choice.totals, *seen, logits)
         _record(items, alive, choice, seen)
-        going = [row for row, index in enumerate(alive) if not items[index].done]
+        going = [place for place, index in enumerate(alive) if not items[index].done]
         if 0 < len(going) <= len(alive) // 2:
-            index = mx.array(going)
             cache.select(going)
-            logits, rows, alive = logits[index], rows.select(index), [alive[row] for row in going]
+            logits, rows = logits[mx.array(going)], rows.select(mx.array(going))
+            alive = [alive[place] for place in going]
     return items
 
 
 def _read_prompts(
     network: CanaryNetwork, encoded: EncoderOutput, prompts: Sequence[Sequence[int]]
 ) -> tuple[DecoderCache, mx.array]:
-    """The decoder's state and logits (B, U, V) after the prompts, padded in front to one length."""
+    """The decoder's state and logits (B, 1, V) after the prompts, padded in front to one length."""
     longest = max(map(len, prompts))
     n_pad = [longest - len(prompt) for prompt in prompts]
     ids = mx.array([[0] * n + list(prompt) for n, prompt in zip(n_pad, prompts, strict=True)])
     cache = network.start(encoded, n_pad)
-    return cache, network.step(ids, cache)
+    return cache, network.step(ids, cache)[:, -1:]
 
 
 def _first_rows(prompts: Sequence[Sequence[int]]) -> Rows:
@@ -144,6 +136,6 @@ def _note_no_speech(items: Sequence[Item], probabilities: mx.array) -> None:
 def _record(items: Sequence[Item], alive: Sequence[int], choice: Choice, seen: Sequence[mx.array]) -> None:
     """Read a step from the device and give each item its part."""
     parts = [array.tolist() for array in (choice.tokens, choice.parents, choice.totals, *seen)]
-    for row, index in enumerate(alive):
+    for place, index in enumerate(alive):
         if not items[index].done:
-            items[index].add(*(cast(list[list[float]], part)[row] for part in parts))
+            items[index].add(*(cast(list[list[float]], part)[place] for part in parts))

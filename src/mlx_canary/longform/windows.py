@@ -64,7 +64,7 @@ def cut_windows(
         return
     samples = np.concatenate(pending)
     if n_pending > high:
-        low, high = max(n_pending - high, n_pending * 2 // 5), min(high, n_pending * 3 // 5)
+        low, high = max(n_pending - high, n_pending // 4), min(high, n_pending * 3 // 4)
         n = quietest(samples, low, high, sample_rate) // grid * grid
         yield _window(samples[:n], n_done, sample_rate)
         samples, n_done = samples[n:], n_done + n
