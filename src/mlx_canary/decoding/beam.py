@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mlx_canary.backend import mx
-from mlx_canary.decoding.rows import Choice, Rows, Symbols
+from mlx_canary.decoding.rows import Choice, Rows, Symbols, length_penalty
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Beam:
         lengths = rows.lengths
         if self.nemo_faults and rows.n_steps == 1:
             lengths = lengths.max(axis=1, keepdims=True)  # only here NeMo counts an end as a token
-        penalties = ((6 + lengths) / 6) ** self.length_penalty  # (B, R)
+        penalties = length_penalty(lengths, self.length_penalty)  # (B, R)
         ranked = (totals / penalties[..., None]).reshape(B, R * V)
         best = _largest(ranked, self.n_rows)
         chosen = mx.take_along_axis(ranked, best, axis=1)

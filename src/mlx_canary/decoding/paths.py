@@ -13,25 +13,11 @@ import numpy.typing as npt
 
 from mlx_canary.decoding.fusion import Fusion, State
 from mlx_canary.decoding.loops import find_loop
-from mlx_canary.decoding.rows import Chooser
+from mlx_canary.decoding.rows import Chooser, length_penalty
 from mlx_canary.types import Hypothesis
 
 # Enough to put a path behind every other one.
 _GIVEN_UP = -1e4
-
-
-@dataclass(frozen=True, slots=True)
-class LengthPenalty:
-    """What a path's total is divided by, ((5 + length) / 6) ** exponent; the length is one more than its tokens.
-
-    The prompt counts, as in NeMo.
-    """
-
-    exponent: float
-    prompt_length: int
-
-    def __call__(self, n_tokens: int) -> float:
-        return float(((6 + self.prompt_length + n_tokens) / 6) ** self.exponent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +39,7 @@ class Item:
 
     Attributes:
         limit: How many tokens it may have.
-        penalty: Orders its paths.
+        prompt_length: Tokens of its prompt.
         chooser: The way of decoding; the item is done when as many paths as it wants have ended and none can overtake.
         closing: The tokens that end a text.
         fusion: What is added to its scores.
@@ -64,7 +50,7 @@ class Item:
     """
 
     limit: int
-    penalty: LengthPenalty
+    prompt_length: int
     chooser: Chooser
     closing: tuple[int, ...]
     fusion: Fusion | None
@@ -115,14 +101,18 @@ class Item:
         if len(ended) < self.chooser.n_wanted or (self.fusion is not None and self.fusion.rewards):
             return False
         hopes = [
-            path.total / max(self.penalty(len(path.tokens)), self.penalty(self.limit))
+            path.total / max(self._penalty(len(path.tokens)), self._penalty(self.limit))
             for path in self.paths
-            if not path.ended
+            if not (path.ended or path.looping)
         ]
         return all(hope <= ended[self.chooser.n_wanted - 1] for hope in hopes)
 
     def _rank(self, path: Path) -> float:
-        return path.total / self.penalty(sum(token not in self.closing for token in path.tokens))
+        total = path.total + (_GIVEN_UP if path.looping else 0.0)
+        return total / self._penalty(sum(token not in self.closing for token in path.tokens))
+
+    def _penalty(self, n_tokens: int) -> float:
+        return length_penalty(float(self.prompt_length + n_tokens), self.chooser.length_penalty)
 
     def bonus(self, vocabulary_size: int) -> npt.NDArray[np.float32] | None:
         """What to add to the paths' scores of the next token, (R, V)."""
@@ -131,8 +121,7 @@ class Item:
         bonus = np.zeros((len(self.paths), vocabulary_size), np.float32)
         for row, path in zip(bonus, self.paths, strict=True):
             if self.fusion is not None and not path.ended:
-                scores = self.fusion.scores(path.state)
-                row[: len(scores)] = scores
+                row += self.fusion.scores(path.state)
             if path.looping:
                 row += _GIVEN_UP
         return bonus

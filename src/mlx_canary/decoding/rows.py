@@ -6,9 +6,11 @@ An item is one row in greedy search and several in the others.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from mlx_canary.backend import mx
+
+_Number = TypeVar("_Number", float, mx.array)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,12 @@ class Choice:
     tokens: mx.array
     parents: mx.array
     totals: mx.array
+
+
+def length_penalty(n_tokens: _Number, exponent: float) -> _Number:
+    """What a text's total is divided by; its tokens count with the prompt's, and NeMo adds one."""
+    penalty: _Number = ((5 + 1 + n_tokens) / 6) ** exponent
+    return penalty
 
 
 class Chooser(Protocol):

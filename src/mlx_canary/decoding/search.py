@@ -14,7 +14,7 @@ import numpy as np
 
 from mlx_canary.backend import mx
 from mlx_canary.decoding.fusion import Fusion
-from mlx_canary.decoding.paths import Item, LengthPenalty
+from mlx_canary.decoding.paths import Item
 from mlx_canary.decoding.rows import Choice, Chooser, Rows, Symbols
 from mlx_canary.network.cache import DecoderCache
 from mlx_canary.network.canary import CanaryNetwork
@@ -51,7 +51,7 @@ def search(
     """
     closing = chooser.closing(symbols)
     items = [
-        Item(limit, LengthPenalty(chooser.length_penalty, len(prompt)), chooser, closing, fusion, loop_guard)
+        Item(limit, len(prompt), chooser, closing, fusion, loop_guard)
         for limit, prompt, fusion in zip(limits, prompts, fusions or [None] * len(limits), strict=True)
     ]
     alive = list(range(len(items)))  # which item stands where in the batch
