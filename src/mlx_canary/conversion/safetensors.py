@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -102,12 +103,24 @@ def read(path: Path) -> dict[str, StoredTensor]:
     if not 2 <= length <= min(_MAX_HEADER, len(data) - 8):
         raise CheckpointError(f"{path.name} is not a safetensors file, or is cut off: header of {length} bytes.")
     try:
-        header = json.loads(bytes(data[8 : 8 + length]))
+        header = json.loads(bytes(data[8 : 8 + length]), object_pairs_hook=_without_repeats)
         entries = {str(name): entry for name, entry in header.items() if name != "__metadata__"}
     except (ValueError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"The header of {path.name} is not valid JSON: {error}.") from error
     contents = data[8 + length :]
-    return {name: _tensor(name, entry, contents, path.name) for name, entry in entries.items()}
+    tensors = {name: _tensor(name, entry, contents, path.name) for name, entry in entries.items()}
+    spans = sorted(entry["data_offsets"] for entry in entries.values())
+    if any(before[1] > after[0] for before, after in pairwise(spans)):
+        raise CheckpointError(f"{path.name} has tensors that overlap. The file is damaged.")
+    return tensors
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Readers differ in which of two entries of one name they take."""
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
+        raise ValueError("a name occurs twice")
+    return entries
 
 
 def _tensor(name: str, entry: Any, contents: memoryview, file: str) -> StoredTensor:
