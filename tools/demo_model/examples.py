@@ -24,10 +24,19 @@ Pair = tuple[list[int], list[int]]  # prompt and answer ids
 
 @dataclass(frozen=True)
 class Example:
-    """samples (N,) float32; two prompts with answers; CTC ids (spoken text, plain); a label per encoder frame or none."""
+    """Distorted speech and what it teaches.
+
+    Args:
+        samples: (N,) float32; empty once it has been heard and is kept for a second time.
+        utterance: What was said; None for no speech.
+        starts: Word times within samples (s), as in Utterance.words.
+        ctc: Ids of the spoken text, plain.
+        frames: A label for each encoder frame, or None where the times are not known.
+    """
 
     samples: np.ndarray
-    pairs: tuple[Pair, Pair]
+    utterance: Utterance | None
+    starts: list[float]
     ctc: list[int]
     frames: np.ndarray | None
 
@@ -85,8 +94,7 @@ class Maker:
 
     def silence(self) -> Example:
         x = augment.no_speech(self.rng)
-        pairs = (self.nothing(), self.nothing())
-        return Example(x, pairs, [], np.full(len(x) // 1280 + 2, self.blank))
+        return Example(x, None, [], [], np.full(len(x) // 1280 + 2, self.blank))
 
     def nothing(self) -> Pair:
         rng = self.rng
@@ -140,5 +148,10 @@ class Maker:
         starts = [front + t / factor for t in utterance.words]
         plain = texts.without_punctuation(utterance.text[lang])
         frames = self.frame_labels(plain, lang, starts, len(x)) if starts else None
-        pairs = (self.transcription(utterance, starts), self.further(utterance, starts))
-        return Example(x, pairs, self.ids(plain, lang), frames)
+        return Example(x, utterance, starts, self.ids(plain, lang), frames)
+
+    def pairs(self, example: Example) -> tuple[Pair, Pair]:
+        """Two things to ask of a sound, with their answers; others each time."""
+        if example.utterance is None:
+            return self.nothing(), self.nothing()
+        return self.transcription(example.utterance, example.starts), self.further(example.utterance, example.starts)

@@ -46,3 +46,14 @@ def subsample(pre, mel: torch.Tensor, lengths: torch.Tensor, frozen: bool) -> tu
         inside = (torch.arange(x.shape[2])[None] < n[:, None])[..., None].to(x.dtype)
         x = x.transpose(1, 2).flatten(2) * inside
     return pre.out(x), n
+
+
+def through(encoder, layers: torch.nn.ModuleList, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Some of the encoder's layers: (B, S, D) to (B, S, D)."""
+    whole = encoder.layers
+    encoder.layers = layers
+    try:
+        out, _ = encoder(audio_signal=x, length=lengths, bypass_pre_encode=True)
+    finally:
+        encoder.layers = whole
+    return out.transpose(1, 2)

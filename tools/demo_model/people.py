@@ -1,7 +1,7 @@
 """Recordings of people: python people.py OUT_DIR writes shards and prompts.jsonl.
 
 The voice prompts of Asterisk in English, Spanish and French, as Debian
-packages them (CC-BY-SA 3.0, Digium, Inc.; voices Allison Smith and June
+packages them (CC-BY-SA 3.0; copyright 2003-2010 Allison Smith, 2006-2008 June
 Wallack): people.jsonl lists the recordings used, by package and path, with
 their texts. Many Spanish texts come without accents; known words get theirs
 back. Recordings that are not in the list stay unheard, for judging.

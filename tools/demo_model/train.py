@@ -8,7 +8,8 @@ ends when it should, on any machine. On a CPU one process of one thread a core
 What makes so small a training converge: the start in model.py; the encoder
 learns beside the decoder's loss with CTC and, at first, frame by frame from
 the synthesisers' word times; short utterances first; an encoder that has
-already learned to hear, if one is at hand (--encoder-from).
+already learned to hear, if one is at hand (--encoder-from); two questions asked
+of every sound, since answering costs little beside hearing.
 """
 
 import argparse
@@ -17,6 +18,8 @@ import os
 import random
 import time
 import warnings
+from collections import deque
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import model as small
@@ -24,13 +27,15 @@ import numpy as np
 import texts
 import torch
 import torch.distributed as dist
-from examples import Example, Maker
-from features import log_mel, subsample
+from examples import FRAME, Example, Maker
+from features import log_mel, subsample, through
 from shards import Utterance, read_new
 
 # Share of the examples by engine, as far as there are shards of it.
 SHARES = {"kokoro": 0.32, "pico": 0.2, "espeak": 0.12, "people": 0.1, "joined": 0.16, "joe": 0.05, "flite": 0.05}
 NO_SPEECH = 0.02
+STEP = 10_240  # samples: eight frames of the encoder
+NOTHING = np.zeros(0, np.float32)
 # Workers learn each for itself and average their models every so many steps: no waiting on a shared machine.
 AVERAGE_EVERY = 8
 
@@ -47,7 +52,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--curriculum", type=float, default=4, help="minutes until the longest utterances are used")
     parser.add_argument("--frame-minutes", type=float, default=20, help="minutes of frame-level teaching")
     parser.add_argument("--encoder-from", type=Path, help="a .nemo whose encoder to start from")
-    parser.add_argument("--freeze-front", action="store_true", help="keep its subsampling convolutions: twice as fast")
+    parser.add_argument("--freeze-layers", type=int, help="keep its subsampling and so many layers as they are: faster")
+    parser.add_argument("--replay", type=float, default=0.0, help="share of steps on a batch heard before, asked anew")
     parser.add_argument("--save-minutes", type=float, default=3)
     return parser.parse_args()
 
@@ -74,44 +80,73 @@ class Pool:
 
 
 def batches(pool: Pool, maker: Maker, seconds: float, progress):
-    """Lists of examples of similar length, about `seconds` of sound each."""
-    rng = maker.rng
+    """Lists of examples of similar length, about `seconds` of sound each.
+
+    As many examples for a length rounded up to STEP, always: few shapes, for
+    which the libraries' kernels are made once.
+    """
+    rng, waiting = maker.rng, []
     while True:
         pool.refresh()
         longest, strength = progress()
-        chosen = sorted((pool.draw(rng, longest) for _ in range(160)), key=lambda u: u.duration)
-        groups: list[list[Utterance]] = [[]]
-        for u in chosen:
-            if groups[-1] and (u.duration + 0.6) * (len(groups[-1]) + 1) > seconds:
-                groups.append([])
-            groups[-1].append(u)
+        for _ in range(200):
+            waiting.append(maker.silence() if rng.random() < NO_SPEECH else maker.example(pool.draw(rng, longest), strength))
+        waiting.sort(key=lambda e: len(e.samples))
+        groups = []
+        while waiting:
+            n = max(1, int(seconds * 16_000 / rounded(len(waiting[-1].samples), STEP)))
+            if len(waiting) < n:
+                break
+            groups.append(waiting[-n:])
+            del waiting[-n:]
         rng.shuffle(groups)
-        for group in groups:
-            yield [maker.silence() if rng.random() < NO_SPEECH else maker.example(u, strength) for u in group]
+        yield from groups
 
 
-def pad(rows: list, value: float | int) -> torch.Tensor:
+def rounded(n: int, step: int) -> int:
+    return -(-n // step) * step
+
+
+def pad(rows: list, value: float | int, step: int = 1) -> torch.Tensor:
+    """Rows as one tensor, its length a multiple of step."""
     dtype = np.float32 if isinstance(value, float) else np.int64
-    out = np.full((len(rows), max(1, max(map(len, rows)))), value, dtype=dtype)
+    out = np.full((len(rows), rounded(max(1, max(map(len, rows))), step)), value, dtype=dtype)
     for i, row in enumerate(rows):
         out[i, : len(row)] = row
     return torch.from_numpy(out)
 
 
-def losses(network, ctc, examples: list[Example], frozen: bool, teach: bool, mask_spectrum: bool) -> dict[str, torch.Tensor]:
+@dataclass(frozen=True)
+class Heard:
+    """A batch as the frozen part of the encoder hears it: states (B, S, D), lengths (B,), what it teaches."""
+
+    states: torch.Tensor
+    lengths: torch.Tensor
+    examples: list[Example]
+
+
+def hear(network, examples: list[Example], frozen_layers: int | None, mask_spectrum: bool) -> Heard:
+    """Features, subsampling and, where they are frozen, the first layers; examples let go of their samples."""
     lengths = torch.tensor([len(e.samples) for e in examples])
-    pairs = [pair for e in examples for pair in e.pairs]
-    rows = [prompt + answer for prompt, answer in pairs]
-    n_prompt, n_row = torch.tensor([len(prompt) for prompt, _ in pairs]), torch.tensor([len(r) for r in rows])
-    ids = pad(rows, network.tokenizer.pad_id)
     with torch.no_grad():
-        mel, mel_lengths = log_mel(network.preprocessor, pad([e.samples for e in examples], 0.0), lengths)
+        mel, mel_lengths = log_mel(network.preprocessor, pad([e.samples for e in examples], 0.0, STEP), lengths)
         if mask_spectrum:
             mel = network.spec_augmentation(input_spec=mel, length=mel_lengths)
+    with torch.autocast("cpu", torch.bfloat16), torch.set_grad_enabled(not frozen_layers):
+        states, n = subsample(network.encoder.pre_encode, mel, mel_lengths, frozen_layers is not None)
+        if frozen_layers:
+            states = through(network.encoder, network.encoder.layers[:frozen_layers], states, n).to(torch.bfloat16)
+    return Heard(states, n, [replace(e, samples=NOTHING) for e in examples])
+
+
+def losses(network, ctc, heard: Heard, maker: Maker, frozen_layers: int, teach: bool) -> dict[str, torch.Tensor]:
+    examples, n = heard.examples, heard.lengths
+    pairs = [pair for e in examples for pair in maker.pairs(e)]
+    rows = [prompt + answer for prompt, answer in pairs]
+    n_prompt, n_row = torch.tensor([len(prompt) for prompt, _ in pairs]), torch.tensor([len(r) for r in rows])
+    ids = pad(rows, network.tokenizer.pad_id, 12)
     with torch.autocast("cpu", torch.bfloat16):
-        early, early_lengths = subsample(network.encoder.pre_encode, mel, mel_lengths, frozen)
-        encoded, n = network.encoder(audio_signal=early, length=early_lengths, bypass_pre_encode=True)
-        encoded = encoded.permute(0, 2, 1)  # (B, S, D)
+        encoded = through(network.encoder, network.encoder.layers[frozen_layers:], heard.states, n)
         states = network.encoder_decoder_proj(encoded).repeat_interleave(2, 0)
         seen = (torch.arange(states.shape[1])[None] < n.repeat_interleave(2)[:, None]).to(states.dtype)
         inputs = ids[:, :-1]
@@ -136,21 +171,20 @@ def losses(network, ctc, examples: list[Example], frozen: bool, teach: bool, mas
     return out
 
 
+@torch.no_grad()
 def average(network, ctc, clock: float, sound: float, workers: int) -> tuple[float, float]:
     """Make the workers' models one; their mean clock and the sound that all of them heard."""
     if workers == 1:
         return clock, sound
     tensors = [t for m in (network, ctc) for t in m.state_dict().values() if t.is_floating_point()]
-    flat = torch.cat([*(t.flatten() for t in tensors), torch.tensor([clock])])
-    heard = torch.tensor([sound], dtype=torch.float64)
+    flat = torch.cat([*(t.flatten() for t in tensors), torch.tensor([clock, sound])])
     dist.all_reduce(flat)
-    dist.all_reduce(heard)
     flat /= workers
     begin = 0
     for t in tensors:
         t.copy_(flat[begin : begin + t.numel()].view_as(t))
         begin += t.numel()
-    return float(flat[-1]), float(heard)
+    return float(flat[-2]), float(flat[-1]) * workers
 
 
 def tokenizers(work: Path, pieces: int) -> Path:
@@ -171,9 +205,12 @@ def tokenizers(work: Path, pieces: int) -> Path:
 def work(rank: int, args: argparse.Namespace) -> None:
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
+    if args.workers > 1 and args.workers <= len(os.sched_getaffinity(0)):
+        # One core each: a scheduler moves a polite process too rarely.
+        os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[rank]})
     torch.set_flush_denormal(True)
     if args.workers > 1:
-        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29511"}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(29_500 + os.getppid() % 1000)}
         dist.init_process_group("gloo", rank=rank, world_size=args.workers)
     torch.manual_seed(0)
     network = small.build(args.work / "tokenizers", small.Size())
@@ -182,9 +219,12 @@ def work(rank: int, args: argparse.Namespace) -> None:
         taken = small.start_from(network, args.encoder_from)
         print(f"{len(taken)} tensors of the encoder start from {args.encoder_from.name}", flush=True)
     ctc = torch.nn.Linear(small.Size().encoder_width, network.tokenizer.vocab_size + 1)
+    network.encoder.sync_max_audio_length = False  # else every forward waits for the other workers
     network.encoder.pre_encode.conv.to(memory_format=torch.channels_last)
-    if args.freeze_front:
+    if args.freeze_layers is not None:
+        network.encoder.pre_encode.requires_grad_(args.freeze_layers == 0)
         network.encoder.pre_encode.conv.requires_grad_(False)
+        network.encoder.layers[: args.freeze_layers].requires_grad_(False)
     parameters = [p for p in [*network.parameters(), *ctc.parameters()] if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=args.lr, betas=(0.9, 0.98), weight_decay=1e-3, fused=True)
     state = {"step": 0, "seconds": 0.0, "sound": 0.0}
@@ -192,23 +232,32 @@ def work(rank: int, args: argparse.Namespace) -> None:
         saved = torch.load(checkpoint, weights_only=True)
         network.load_state_dict(saved["network"])
         ctc.load_state_dict(saved["ctc"])
-        optimizer.load_state_dict(saved["optimizer"])
+        if len(saved["optimizer"]["param_groups"][0]["params"]) == len(parameters):
+            optimizer.load_state_dict(saved["optimizer"])
         state = saved["state"]
     maker = Maker(network.tokenizer, random.Random(1000 * state["step"] + rank))
     torch.manual_seed(1000 * state["step"] + rank)
     network.train()
-    began, saved_at, heard, smooth = time.time() - state["seconds"], time.time(), 0.0, {}
+    began, saved_at, sound, smooth = time.time() - state["seconds"], time.time(), 0.0, {}
 
     def progress() -> tuple[float, float]:
         grown = min(1.0, state["seconds"] / 60 / max(args.curriculum, 1e-6))
         return 3.0 + 13.0 * grown, 0.4 + 0.6 * grown
 
-    for examples in batches(Pool(args.data), maker, args.batch_seconds, progress):
-        heard += sum(len(e.samples) for e in examples) / 16_000
+    source = batches(Pool(args.data), maker, args.batch_seconds, progress)
+    kept: deque[Heard] = deque(maxlen=600)
+    while True:
+        if kept and maker.rng.random() < args.replay:
+            batch = maker.rng.choice(kept)
+        else:
+            batch = hear(network, next(source), args.freeze_layers, state["step"] > 1500)
+            if args.replay:
+                kept.append(batch)
+        sound += float(batch.lengths.sum()) * FRAME
         clock = time.time() - began
         if state["step"] % AVERAGE_EVERY == 0:
-            clock, heard = average(network, ctc, clock, heard, args.workers)
-            state["sound"], heard = state["sound"] + heard, 0.0
+            clock, sound = average(network, ctc, clock, sound, args.workers)
+            state["sound"], sound = state["sound"] + sound, 0.0
             if clock >= args.minutes * 60:
                 break
             if rank == 0 and time.time() - saved_at > args.save_minutes * 60:
@@ -220,7 +269,7 @@ def work(rank: int, args: argparse.Namespace) -> None:
         for group in optimizer.param_groups:
             group["lr"] = rate
         teach = state["seconds"] / 60 < args.frame_minutes
-        parts = losses(network, ctc, examples, args.freeze_front, teach, state["step"] > 1500)
+        parts = losses(network, ctc, batch, maker, args.freeze_layers or 0, teach)
         (parts["decoder"] + 0.3 * parts["ctc"] + 0.5 * parts.get("frame", 0.0)).backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
@@ -245,6 +294,7 @@ def save(path: Path, network, ctc, optimizer, state: dict) -> None:
 
 def main() -> None:
     args = arguments()
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8192")
     args.work.mkdir(parents=True, exist_ok=True)
     tokenizers(args.work, args.pieces)
     if args.workers == 1:
