@@ -14,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from mlx_canary.errors import (
+    AlignmentError,
     AudioError,
     BackendError,
     CanaryError,
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from mlx_canary.audio.load import load_audio
     from mlx_canary.conversion.config import ConversionConfig
     from mlx_canary.conversion.converter import ConversionReport, convert
+    from mlx_canary.decoding.boosting import Phrase, read_phrases
+    from mlx_canary.decoding.confidence import ConfidenceMethod
+    from mlx_canary.decoding.language import LanguageGuess
+    from mlx_canary.decoding.options import Boosting, DecodingOptions, LanguageModel
     from mlx_canary.model import CanaryModel, Outcome
     from mlx_canary.registry import CANARY_MODELS
     from mlx_canary.requests import TranscriptionOptions
@@ -35,55 +40,77 @@ if TYPE_CHECKING:
     from mlx_canary.text.tokenizer import CanaryTokenizer
     from mlx_canary.types import Audio, EncoderOutput, Features, Hypothesis, Segment, Transcript, Word
     from mlx_canary.verification import verify
+    from mlx_canary.writers import SubtitleOptions, render, write_outputs
 
 _HOMES = {
     "CANARY_MODELS": "registry",
     "Audio": "types",
+    "Boosting": "decoding.options",
     "CanaryModel": "model",
     "CanaryTokenizer": "text.tokenizer",
+    "ConfidenceMethod": "decoding.confidence",
     "ConversionConfig": "conversion.config",
     "ConversionReport": "conversion.converter",
+    "DecodingOptions": "decoding.options",
     "EncoderOutput": "types",
     "Features": "types",
     "Hypothesis": "types",
+    "LanguageGuess": "decoding.language",
+    "LanguageModel": "decoding.options",
     "Outcome": "model",
+    "Phrase": "decoding.boosting",
     "Prompt": "text.prompt",
     "Segment": "types",
+    "SubtitleOptions": "writers",
     "Transcript": "types",
     "TranscriptionOptions": "requests",
     "Word": "types",
     "convert": "conversion.converter",
     "load_audio": "audio.load",
+    "read_phrases": "decoding.boosting",
+    "render": "writers",
     "verify": "verification",
+    "write_outputs": "writers",
 }
 
 __all__ = [
     "CANARY_MODELS",
+    "AlignmentError",
     "Audio",
     "AudioError",
     "BackendError",
+    "Boosting",
     "CanaryError",
     "CanaryModel",
     "CanaryTokenizer",
     "CheckpointError",
+    "ConfidenceMethod",
     "ConversionConfig",
     "ConversionError",
     "ConversionReport",
+    "DecodingOptions",
     "EncoderOutput",
     "Features",
     "Hypothesis",
+    "LanguageGuess",
+    "LanguageModel",
     "ModelNotFoundError",
     "Outcome",
+    "Phrase",
     "Prompt",
     "PromptError",
     "Segment",
+    "SubtitleOptions",
     "Transcript",
     "TranscriptionOptions",
     "Word",
     "__version__",
     "convert",
     "load_audio",
+    "read_phrases",
+    "render",
     "verify",
+    "write_outputs",
 ]
 
 

@@ -126,12 +126,20 @@ def load_folder(folder: Path) -> LoadedModel:
     """Load a converted checkpoint."""
     config = read_config(folder)
     tokenizer = CanaryTokenizer(folder)
-    if tokenizer.size != config.tokenizer.size:
+    sizes = tokenizer.sub_tokenizers if tokenizer.aggregate else {}
+    described = {part.name: part.size for part in config.tokenizer.sub_tokenizers}
+    if (tokenizer.size, sizes) != (config.tokenizer.size, described):
         raise CheckpointError(
-            f"The tokenizer in {folder} has {tokenizer.size} pieces, config.json says {config.tokenizer.size}."
+            f"The tokenizer in {folder} has {_pieces(tokenizer.size, sizes)}, "
+            f"config.json says {_pieces(config.tokenizer.size, described)}."
         )
     filled = [_fill(file, folder / file.name, config) for file in weights_files(config)]
     return _joined(config, tokenizer, filled)
+
+
+def _pieces(size: int, parts: Mapping[str, int]) -> str:
+    named = ", ".join(f"{name} {n}" for name, n in parts.items())
+    return f"{size} pieces" + (f" ({named})" if named else "")
 
 
 def load_nemo(path: Path) -> LoadedModel:
@@ -148,7 +156,7 @@ def read_config(folder: Path) -> ModelConfig:
     try:
         values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{folder / CONFIG} cannot be read: {error}.") from error
+        raise CheckpointError(f"{folder} is not a converted model: no readable {CONFIG} ({_reason(error)}).") from error
     if not isinstance(values, dict) or "format_version" not in values:
         raise CheckpointError(
             f"{folder} is not a model converted by mlx-canary: its config.json has no format_version."
@@ -162,6 +170,10 @@ def read_config(folder: Path) -> ModelConfig:
         return ModelConfig.model_validate(values)
     except ValidationError as error:
         raise CheckpointError(f"{folder / CONFIG}: {describe(error)}.") from error
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
 _Filled = tuple[CanaryNetwork | CTCNetwork, Preprocessor]

@@ -20,7 +20,7 @@ from mlx_canary.config import ModelConfig
 from mlx_canary.decoding.greedy import decode_greedy
 from mlx_canary.decoding.language import LanguageGuess, guess_language
 from mlx_canary.decoding.limits import token_limit
-from mlx_canary.errors import CanaryError, PromptError
+from mlx_canary.errors import AudioError, CanaryError, PromptError
 from mlx_canary.forced_alignment import align_recording
 from mlx_canary.load_models import LoadedModel, load_model
 from mlx_canary.longform.assembly import Assembly, Outcome
@@ -31,7 +31,7 @@ from mlx_canary.requests import AUTO, TranscriptionOptions, candidates, prompts_
 from mlx_canary.text.prompt import Prompt, Task, encode_prompt
 from mlx_canary.text.tokenizer import CanaryTokenizer
 from mlx_canary.transcriber import Piece, Request, Timestamps, Transcriber, is_silent, languages_of
-from mlx_canary.types import Audio, EncoderOutput, Hypothesis, Segment, Transcript
+from mlx_canary.types import Audio, EncoderOutput, Features, Hypothesis, Segment, Transcript
 
 __all__ = ["CanaryModel", "Outcome", "TranscriptionOptions"]
 
@@ -267,18 +267,19 @@ class CanaryModel:
             prompts: One for each.
 
         Raises:
+            AudioError: Another sample rate.
             PromptError: A prompt leaves no room for an answer.
         """
-        rate = self.config.preprocessor.sample_rate
-        for item in audio:
-            if item.sample_rate != rate:
-                raise ValueError(f"The checkpoint needs {rate} Hz, this Audio has {item.sample_rate}; use load_audio.")
         ids = [encode_prompt(prompt, self.config.prompt.format, self.tokenizer) for prompt in prompts]
-        features = self._loaded.preprocessor([pad_to_minimum(item.samples, rate) for item in audio])
+        features = self._features(audio)
         limits = [token_limit(self.config, n, len(p)) for n, p in zip(features.lengths, ids, strict=True)]
         if min(limits) < 1:
             raise PromptError("A prompt leaves no room for the text of a recording this short. Give less context.")
         return self.decode_greedy(self._loaded.network.encode(features), ids, limits)
+
+    def encode(self, audio: Sequence[Audio]) -> EncoderOutput:
+        """Encoder states of a batch of short recordings, as `decode_greedy` takes them. Arguments as for `generate`."""
+        return self._loaded.network.encode(self._features(audio))
 
     def decode_greedy(
         self, encoded: EncoderOutput, prompts: Sequence[Sequence[int]], limits: Sequence[int]
@@ -292,6 +293,13 @@ class CanaryModel:
         """
         tokenizer = self.tokenizer
         return decode_greedy(self._loaded.network, encoded, prompts, limits, tokenizer.eos_id, tokenizer.size)
+
+    def _features(self, audio: Sequence[Audio]) -> Features:
+        rate = self.config.preprocessor.sample_rate
+        for item in audio:
+            if item.sample_rate != rate:
+                raise AudioError(f"The checkpoint needs {rate} Hz, this Audio has {item.sample_rate}; use load_audio.")
+        return self._loaded.preprocessor([pad_to_minimum(item.samples, rate) for item in audio])
 
     def _request(self, options: TranscriptionOptions) -> Request:
         return request_for(options, self.config, self.tokenizer)

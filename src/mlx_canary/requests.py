@@ -5,7 +5,7 @@ Options in, prompts out; everything that the checkpoint cannot do is refused her
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from mlx_canary.audio.load import Channel
@@ -35,7 +35,8 @@ class TranscriptionOptions:
         itn: Numbers as digits.
         context: Text that came before, or that holds names to expect.
         timestamps: "word" for times of words and sentences, "segment" for sentences only, None for neither.
-        decoding: Beam search, boosting, confidence and the like.
+        decoding: Beam search, boosting, confidence and the like; None for what the checkpoint itself says (greedy
+            search in the published ones).
         guards: Decode windows again whose text loops, ends early or is too much for its sound.
         longform: "quiet" cuts long recordings at quiet places; "nemo" does what NeMo does, to reproduce it.
         shortest_window: Seconds of a window of a long recording, at least; None for four sevenths of the longest.
@@ -52,7 +53,7 @@ class TranscriptionOptions:
     itn: bool = False
     context: str = ""
     timestamps: Timestamps | None = None
-    decoding: DecodingOptions = field(default_factory=DecodingOptions)
+    decoding: DecodingOptions | None = None
     guards: bool = True
     longform: Longform = "quiet"
     shortest_window: float | None = None
@@ -71,7 +72,7 @@ class TranscriptionOptions:
             )
         if self.longform not in ("quiet", "nemo"):
             raise PromptError(f"longform={self.longform!r} is not one of: 'quiet', 'nemo'.")
-        if self.longform == "nemo" and (self.decoding != DecodingOptions() or self.also_translate):
+        if self.longform == "nemo" and (self.decoding is not None or self.also_translate):
             raise PromptError("longform='nemo' does what NeMo does: no other decoding, and one text at a time.")
 
 
@@ -96,7 +97,15 @@ def prompts_for(options: TranscriptionOptions, config: ModelConfig, tokenizer: C
 def request_for(options: TranscriptionOptions, config: ModelConfig, tokenizer: CanaryTokenizer) -> Request:
     """The same, with how it is to be done."""
     prompts = prompts_for(options, config, tokenizer)
-    return Request(prompts, options.timestamps, options.decoding, options.guards)
+    return Request(prompts, options.timestamps, options.decoding or own_decoding(config), options.guards)
+
+
+def own_decoding(config: ModelConfig) -> DecodingOptions:
+    """How the checkpoint's configuration wants it to be decoded."""
+    decoding = config.decoding
+    if decoding.strategy != "beam" or decoding.beam_size == 1:
+        return DecodingOptions()
+    return DecodingOptions(beam_size=decoding.beam_size, length_penalty=decoding.length_penalty)
 
 
 def window_lengths(options: TranscriptionOptions, config: ModelConfig) -> tuple[float, float]:

@@ -101,7 +101,8 @@ class _Checks:
         if not is_folder:
             raise CheckpointError(f"{self.folder} is not a folder")
         config = read_config(self.folder)
-        n_weights = sum(value.size for _, value in parameters(build_network(config)))
+        plain = config.model_copy(update={"weights": config.weights.model_copy(update={"quantization": None})})
+        n_weights = sum(value.size for _, value in parameters(build_network(plain)))
         self._config = config
         encoder, decoder = config.encoder, config.decoder
         return (

@@ -37,6 +37,8 @@ class Job:
         target: Where outputs go; None for stdout.
         resume: Whether to go on where an interrupted run stopped.
         batch_size: Windows decoded at once.
+        memory_limit: Bytes that MLX may take; None for its own limit.
+        cache_limit: Bytes of it that MLX keeps for later use; None for its own limit.
         quiet: No progress.
     """
 
@@ -49,6 +51,8 @@ class Job:
     target: OutputTarget | None
     resume: bool
     batch_size: int
+    memory_limit: int | None
+    cache_limit: int | None
     quiet: bool
 
 
@@ -70,8 +74,16 @@ def make_job(given: dict[str, Any]) -> Job:
         target=_target(given, formats),
         resume=given["resume"],
         batch_size=given["batch_size"],
+        memory_limit=_bytes(given["memory_limit"]),
+        cache_limit=_bytes(given["cache_limit"]),
         quiet=given["quiet"],
     )
+
+
+def _bytes(gigabytes: float | None) -> int | None:
+    if gigabytes is not None and not 0 <= gigabytes < 1e6:
+        raise click.UsageError(f"A limit of {gigabytes} GB is not possible.")
+    return None if gigabytes is None else int(gigabytes * 1e9)
 
 
 def _files(files: Sequence[str]) -> Sequence[str]:
@@ -101,13 +113,17 @@ def _options(given: dict[str, Any], formats: tuple[str, ...]) -> TranscriptionOp
     )
 
 
-def _decoding(given: dict[str, Any]) -> DecodingOptions:
+def _decoding(given: dict[str, Any]) -> DecodingOptions | None:
+    """None, for the checkpoint's own way, if nothing is asked."""
     from mlx_canary.decoding.boosting import read_phrases
 
+    asked = ("beam_size", "length_penalty", "temperature", "seed", "boost", "lm", "confidence")
+    if not any(given[option] for option in asked):
+        return None
     boosting = Boosting(read_phrases(given["boost"]), given["boost_alpha"]) if given["boost"] else None
     language_model = LanguageModel(given["lm"], given["lm_alpha"]) if given["lm"] else None
     return DecodingOptions(
-        beam_size=given["beam_size"],
+        beam_size=given["beam_size"] or 1,
         length_penalty=given["length_penalty"],
         temperature=given["temperature"],
         seed=given["seed"],

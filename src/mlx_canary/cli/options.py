@@ -36,7 +36,9 @@ _TEXT: tuple[Option, ...] = (
     click.option("--confidence", is_flag=True, help="How sure the model is of each word, in json."),
 )
 _SEARCH: tuple[Option, ...] = (
-    click.option("--beam-size", type=click.IntRange(1, 64), default=1, show_default=True, help="1 is greedy search."),
+    click.option(
+        "--beam-size", type=click.IntRange(1, 64), help="1 is greedy search.  [default: the model's own, mostly 1]"
+    ),
     click.option("--length-penalty", type=float, default=0.0, show_default=True, help="With beams: prefer longer."),
     click.option("--temperature", type=float, default=0.0, show_default=True, help="Above 0: draw words at random."),
     click.option("--seed", type=int, help="With --temperature: the same seed gives the same text."),
@@ -107,6 +109,8 @@ _WORK: tuple[Option, ...] = (
         type=click.Choice(["float32", "float16", "bfloat16"]),
         help="Compute in this type instead of the model's own.",
     ),
+    click.option("--memory-limit", type=float, metavar="GB", help="Memory that MLX may take."),
+    click.option("--cache-limit", type=float, metavar="GB", help="Of it, memory that MLX keeps for later use."),
     click.option("--quiet", "-q", is_flag=True, help="No progress."),
 )
 

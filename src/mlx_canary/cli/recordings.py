@@ -6,10 +6,11 @@ One recording that fails does not stop the others; its error is told, and the ex
 from __future__ import annotations
 
 import sys
-from dataclasses import fields
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from mlx_canary.backend import mx
 from mlx_canary.cli.jobs import Job
 from mlx_canary.cli.progress import RecordingProgress, recording_progress
 from mlx_canary.decoding.options import DecodingOptions
@@ -26,6 +27,10 @@ def run(job: Job) -> None:
     """Do it; exits with 1 if a recording failed."""
     _plan(job)
     failed = False
+    if job.memory_limit is not None:
+        mx.set_memory_limit(job.memory_limit)
+    if job.cache_limit is not None:
+        mx.set_cache_limit(job.cache_limit)
     with recording_progress(len(job.files), enabled=not job.quiet) as progress:
         progress.say(f"Loading {job.model}")
         model = CanaryModel.from_pretrained(job.model, dtype=job.dtype)
@@ -131,7 +136,8 @@ def _warn(file: str, segment: Segment, progress: RecordingProgress) -> None:
 def _changed(decoding: DecodingOptions) -> dict[str, object]:
     default = DecodingOptions()
     names = [field.name for field in fields(decoding)]
-    return {name: str(getattr(decoding, name)) for name in names if getattr(decoding, name) != getattr(default, name)}
+    changed = {name: getattr(decoding, name) for name in names if getattr(decoding, name) != getattr(default, name)}
+    return {name: asdict(value) if is_dataclass(value) else value for name, value in changed.items()}  # type: ignore[arg-type]
 
 
 def _stated(options: TranscriptionOptions) -> dict[str, object]:
@@ -140,7 +146,7 @@ def _stated(options: TranscriptionOptions) -> dict[str, object]:
     for field in fields(options):
         value = getattr(options, field.name)
         if value != getattr(default, field.name):
-            stated[field.name] = _changed(value) if field.name == "decoding" else value
+            stated[field.name] = _changed(value) if isinstance(value, DecodingOptions) else value
     return stated
 
 

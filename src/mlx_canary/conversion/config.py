@@ -46,7 +46,7 @@ class ConversionConfig(BaseModel):
         if not there:
             raise ValueError(f"there is no checkpoint at {self.nemo_file}")
         if self.preserve_original_keys and self.bits is not None:
-            raise ValueError("preserve_original_keys keeps the tensors as NeMo has them; bits would change them")
+            raise ValueError("original keys go with the tensors as NeMo has them; quantizing would change those")
         if same:
             raise ValueError("output_dir is the checkpoint itself")
         return self

@@ -35,6 +35,7 @@ from mlx_canary.text.tokenizer import SPECIAL, CanaryTokenizer
 
 _HEAD = "log_softmax.mlp.layer0.weight"
 _EMBEDDING = "transf_decoder._embedding.token_embedding.weight"
+_NEEDED_TOKENS = ("<|startoftranscript|>", "<|endoftext|>", "<pad>")
 _KNOWN_TOKENIZERS = ("CanaryTokenizer", "CanaryBPETokenizer", "CanaryMultilingualTokenizer")
 
 
@@ -166,7 +167,10 @@ def _tokenizer(nemo: NemoCheckpoint, config: Mapping[str, Any], notes: list[str]
     else:
         raise ConversionError(f"tokenizer.type={kind!r} is not supported; only 'agg' and 'bpe' are.")
     try:
-        return CanaryTokenizer.from_models(models, aggregate=kind == "agg")
+        tokenizer = CanaryTokenizer.from_models(models, aggregate=kind == "agg")
+        for token in _NEEDED_TOKENS:
+            tokenizer.special_id(token)
+        return tokenizer
     except CanaryError as error:
         raise ConversionError(f"The checkpoint's tokenizer cannot be used: {error}") from error
 

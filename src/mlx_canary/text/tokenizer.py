@@ -67,9 +67,21 @@ class CanaryTokenizer:
             raise CheckpointError(
                 f"The aggregate tokenizer has no sub-tokenizer {SPECIAL!r}; it has: {', '.join(self.sub_tokenizers)}."
             )
-        self.bos_id = self.special_id("<|startoftranscript|>")
-        self.eos_id = self.special_id("<|endoftext|>")
-        self.pad_id = self.special_id("<pad>")
+
+    @cached_property
+    def bos_id(self) -> int:
+        """The token that begins a transcript."""
+        return self.special_id("<|startoftranscript|>")
+
+    @cached_property
+    def eos_id(self) -> int:
+        """The token that ends a text."""
+        return self.special_id("<|endoftext|>")
+
+    @cached_property
+    def pad_id(self) -> int:
+        """The token that fills up."""
+        return self.special_id("<pad>")
 
     @property
     def sub_tokenizers(self) -> dict[str, int]:
