@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import errno
 import json
+import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -152,15 +152,10 @@ def _check_target(config: ConversionConfig) -> None:
 def _new_folder(config: ConversionConfig) -> Iterator[Path]:
     """A hidden sibling of the target that takes its place at the end, or vanishes."""
     target = config.output_dir.resolve()  # a link stays, and what it points to is made
+    # Named before it is made, so that there is no moment at which an interruption would leave it.
+    hidden = target.with_name(f".{target.name}.{secrets.token_hex(8)}.partial")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        hidden = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
-    except OSError as error:
-        is_file = isinstance(error, FileExistsError | NotADirectoryError)
-        reason = "there is a file in the way" if is_file else error.strerror
-        raise ConversionError(f"Cannot write in {target.parent}: {reason}.") from error
-    try:
-        hidden.chmod(0o755)  # a temporary folder is for its owner alone
+        _make(hidden)
         yield hidden
         _move(hidden, target)
     except OSError as error:
@@ -168,6 +163,15 @@ def _new_folder(config: ConversionConfig) -> Iterator[Path]:
         raise ConversionError(f"Cannot write {target}: {reason}. Nothing was left behind.") from error
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        is_file = isinstance(error, FileExistsError | NotADirectoryError)
+        reason = "there is a file in the way" if is_file else error.strerror
+        raise ConversionError(f"Cannot write in {folder.parent}: {reason}.") from error
 
 
 def _move(hidden: Path, target: Path) -> None:

@@ -412,7 +412,7 @@ def test_a_disk_that_is_too_small_is_said_before_the_work(tmp_path, monkeypatch)
         ({"group_size": 16}, "group_size"),
         ({"dtype": "int8"}, "dtype"),
         ({"prompt_format": "qwen"}, "prompt_format"),
-        ({"bits": 4, "preserve_original_keys": True}, "bits would change them"),
+        ({"bits": 4, "preserve_original_keys": True}, "would change"),
         ({"unknown": 1}, "unknown"),
         ({"nemo_file": "nothing.nemo"}, "there is no checkpoint at nothing.nemo"),
         ({"nemo_file": "n" * 300}, "path that cannot be used"),

@@ -1,0 +1,235 @@
+"""Converted folders that were damaged or edited: loading names the problem, and so does verification."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from conftest import DATA
+
+from mlx_canary import CanaryModel, CheckpointError, ConversionConfig, ConversionError, convert, verify
+from mlx_canary.backend import mx
+from mlx_canary.cli.main import cli
+from mlx_canary.load_models import load_config, load_folder
+
+MODELS = DATA / "models"
+CREATION, KEYS, LOADING, FORWARD, TOKENIZER, PROMPT = (
+    *("Model creation", "Key mapping", "Weight loading", "Forward pass"),
+    *("Tokenizer round trip", "Prompt"),
+)
+ALL = {CREATION, KEYS, LOADING, FORWARD, TOKENIZER, PROMPT}
+AFTER_KEYS = {KEYS, LOADING, FORWARD, PROMPT}
+AFTER_TOKENIZER = {LOADING, FORWARD, TOKENIZER, PROMPT}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("converted") / "model"
+    convert(ConversionConfig(nemo_file=MODELS / "canary2-flash.nemo", output_dir=folder))
+    return folder
+
+
+@pytest.fixture
+def folder(whole, tmp_path) -> Path:
+    """A copy that may be damaged."""
+    return Path(shutil.copytree(whole, tmp_path / "model"))
+
+
+def edit(path: str, value: object) -> Callable[[Path], None]:
+    """Change a key of config.json, given with dots; None takes it away."""
+
+    def change(folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        *parents, last = path.split(".")
+        section = config
+        for parent in parents:
+            section = section[parent]
+        if value is None:
+            del section[last]
+        else:
+            section[last] = value
+        (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+
+    return change
+
+
+def write(name: str, content: bytes) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_bytes(content) and None
+
+
+def truncate(name: str, share: float) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: int(len(content) * share)])
+
+    return change
+
+
+def remove(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).unlink()
+
+
+def weights(change: Callable[[dict[str, mx.array]], object]) -> Callable[[Path], None]:
+    """Write other tensors, in a file that is sound in itself."""
+
+    def damage(folder: Path) -> None:
+        tensors = mx.load(str(folder / "model.safetensors"))
+        mx.eval(tensors)
+        change(tensors)
+        mx.save_safetensors(str(folder / "model.safetensors"), tensors)
+
+    return damage
+
+
+def swap(first: str, second: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        contents = [(folder / name).read_bytes() for name in (first, second)]
+        for name, content in zip((second, first), contents, strict=True):
+            (folder / name).write_bytes(content)
+
+    return damage
+
+
+NORM = "encoder.blocks.0.norm_out.weight"
+DAMAGE = {
+    "no config": (remove("config.json"), "config.json", ALL),
+    "config cut off": (truncate("config.json", 0.5), r"config\.json", ALL),
+    "config of nothing": (write("config.json", b""), r"config\.json", ALL),
+    "config of bytes": (write("config.json", b"\xff\xfe\0"), r"config\.json", ALL),
+    "config of brackets": (write("config.json", b"[" * 100_000), r"config\.json", ALL),
+    "somebody else's config": (write("config.json", b'{"model_type": "whisper"}'), "not a model converted by", ALL),
+    "config that is a list": (write("config.json", b"[]"), "not a model converted by", ALL),
+    "another version": (edit("format_version", 2), "format_version 2; this version of mlx-canary reads 1", ALL),
+    "version as text": (edit("format_version", "1"), "format_version '1'", ALL),
+    "unknown key": (edit("encoder.rotary", True), r"encoder\.rotary: .*\(found True\)", ALL),
+    "unknown key outside": (edit("extra", 1), r"extra: ", ALL),
+    "missing key": (edit("encoder.n_heads", None), r"encoder\.n_heads: Field required", ALL),
+    "number as text": (edit("encoder.n_layers", "2"), r"encoder\.n_layers: .*\(found '2'\)", ALL),
+    "fraction": (edit("encoder.n_layers", 2.0), r"encoder\.n_layers", ALL),
+    "truth as number": (edit("encoder.n_layers", True), r"encoder\.n_layers", ALL),
+    "too many layers": (edit("decoder.n_layers", 100_000), r"decoder\.n_layers", ALL),
+    "too wide": (edit("encoder.d_ff", 1 << 40), "larger than any real model", ALL),
+    "unknown choice": (edit("decoder.hidden_act", "silu"), r"decoder\.hidden_act", ALL),
+    "parts that do not fit": (edit("preprocessor.features", 80), r"encoder\.feat_in=128 but", ALL),
+    "vocabulary beyond the head": (edit("decoder.output_size", 100), "less than tokenizer.size", ALL),
+    "a layer more": (edit("encoder.n_layers", 3), r"lacks the tensor encoder\.blocks\.2", AFTER_KEYS),
+    "a layer less": (edit("encoder.n_layers", 1), "tensors that config.json does not call for", AFTER_KEYS),
+    "another width": (edit("encoder.d_ff", 64), r"is float32 \(128.*calls for float32 \(64", AFTER_KEYS),
+    "another type": (edit("weights.dtype", "float16"), "calls for float16", AFTER_KEYS),
+    "bits that are not": (
+        edit("weights.quantization", {"bits": 4, "group_size": 32}),
+        "calls for uint32|lacks the tensor",
+        AFTER_KEYS,
+    ),
+    "another layout": (edit("weights.layout", "nemo"), "lacks .* tensors", AFTER_KEYS),
+    "other tokenizer sizes": (edit("tokenizer.size", 1551), "has 1552 pieces .* says 1551", {LOADING, FORWARD, PROMPT}),
+    "sub-tokenizers renamed": (edit("tokenizer.sub_tokenizers", [{"name": "../x", "size": 3}]), "sub_tokenizers", ALL),
+    "no weights": (remove("model.safetensors"), r"lacks model\.safetensors", AFTER_KEYS),
+    "weights cut off": (truncate("model.safetensors", 0.9), "cut off", AFTER_KEYS),
+    "weights cut off early": (truncate("model.safetensors", 0.001), "cut off", AFTER_KEYS),
+    "weights of nothing": (write("model.safetensors", b""), "cut off", AFTER_KEYS),
+    "a tensor less": (weights(lambda t: t.pop(NORM)), f"lacks the tensor {NORM}", AFTER_KEYS),
+    "a tensor more": (weights(lambda t: t.update(extra=mx.zeros(2))), "does not call for, such as extra", AFTER_KEYS),
+    "another shape": (weights(lambda t: t.update({NORM: mx.zeros(3)})), NORM, AFTER_KEYS),
+    "a tensor's type": (weights(lambda t: t.update({NORM: mx.zeros(32, mx.float16)})), NORM, AFTER_KEYS),
+    "no tokenizer": (remove("tokenizers/en.model"), r"lacks tokenizers/en\.model", AFTER_TOKENIZER),
+    "tokenizer cut off": (truncate("tokenizers/en.model", 0.5), "'en' is not a SentencePiece model", AFTER_TOKENIZER),
+    "tokenizer of nothing": (write("tokenizers/en.model", b""), "'en' is not a SentencePiece model", AFTER_TOKENIZER),
+    "tokenizers of other sizes": (
+        swap("tokenizers/en.model", "tokenizers/spl_tokens.model"),
+        r"has 1552 pieces \(spl_tokens 120, en 1152",
+        AFTER_TOKENIZER,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_damage_is_named(what, folder):
+    """By loading, by the first failed check, and by nothing that worked before."""
+    damage, message, failing = DAMAGE[what]
+    damage(folder)
+    with pytest.raises(CheckpointError, match=message):
+        load_folder(folder)
+    failed = [check for check in verify(folder) if not check.passed]
+    assert {check.name for check in failed} == failing
+    assert re.search(message, failed[0].detail)
+
+
+def test_a_folder_without_config_is_no_model(folder):
+    remove("config.json")(folder)
+    with pytest.raises(ConversionError, match=r"has safetensors instead of model_config\.yaml"):
+        CanaryModel.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("what", ["another version", "weights cut off", "no tokenizer", "a tensor less"])
+def test_verify_prints_failed_lines_and_exits_with_1(what, folder):
+    damage, _, failing = DAMAGE[what]
+    damage(folder)
+    result = CliRunner().invoke(cli, ["verify", str(folder)])
+    assert result.exit_code == 1
+    lines = dict(line.split(": ", 1) for line in result.stdout.splitlines())
+    assert {name for name, verdict in lines.items() if verdict.startswith("FAILED (")} == failing
+    assert {name for name, verdict in lines.items() if verdict.startswith("PASSED (")} == ALL - failing
+
+
+def test_verify_prints_passed_lines_and_exits_with_0(whole):
+    result = CliRunner().invoke(cli, ["verify", str(whole), str(MODELS / "canary2-flash.nemo")])
+    assert result.exit_code == 0
+    assert [line.split(" (")[0] for line in result.stdout.splitlines()] == [
+        *(f"{name}: PASSED" for name in (CREATION, KEYS, LOADING, FORWARD, TOKENIZER, PROMPT)),
+        "Equality with the source: PASSED",
+    ]
+
+
+def test_tokenizers_that_are_swapped_are_noticed(folder):
+    """Every piece exists and every weight is right, but German comes out as Spanish."""
+    swap("tokenizers/de.model", "tokenizers/es.model")(folder)
+    failed = {check.name: check.detail for check in verify(folder) if not check.passed}
+    assert "vocab.txt" in failed[TOKENIZER]
+
+
+def test_weights_that_are_no_numbers_fail(folder):
+    weights(lambda t: t.update({NORM: mx.full((32,), mx.nan)}))(folder)
+    failed = {check.name: check.detail for check in verify(folder) if not check.passed}
+    assert failed[LOADING] == "encoder.blocks.0.norm_out.weight has values that are not finite"
+
+
+def test_one_changed_number_is_found_with_the_source(folder):
+    weights(lambda t: t.update({NORM: t[NORM] + mx.array([1e-6] + 31 * [0.0])}))(folder)
+    assert all(check.passed for check in verify(folder))
+    (failed,) = [check for check in verify(folder, MODELS / "canary2-flash.nemo") if not check.passed]
+    assert failed.detail == f"{NORM} differs from what canary2-flash.nemo gives"
+
+
+def test_another_checkpoint_is_not_the_source(whole):
+    (failed,) = [check for check in verify(whole, MODELS / "canary1-agg-gz.nemo") if not check.passed]
+    assert failed.name == "Equality with the source"
+    assert "is it another checkpoint?" in failed.detail
+
+
+@pytest.mark.parametrize("source", ["nothing.nemo", "model.safetensors"])
+def test_a_source_that_cannot_be_read_fails_that_check_alone(whole, source):
+    (failed,) = [check for check in verify(whole, whole / source) if not check.passed]
+    assert failed.name == "Equality with the source"
+
+
+@pytest.mark.parametrize("what", ["missing", "a file", "empty", "a .nemo"])
+def test_what_is_no_converted_folder_fails(what, tmp_path, whole):
+    (tmp_path / "a file").write_text("x")
+    (tmp_path / "empty").mkdir()
+    path = MODELS / "canary2-flash.nemo" if what == "a .nemo" else tmp_path / what
+    assert not any(check.passed for check in verify(path))
+
+
+def test_config_json_is_enough_to_ask_what_a_model_is(folder):
+    (folder / "model.safetensors").unlink()
+    assert load_config(folder).name == "canary2-flash"
+    assert load_config(MODELS / "canary2-flash.nemo") == load_config(folder)
+
+
+def test_a_folder_may_be_renamed_and_moved(folder, tmp_path):
+    folder.rename(tmp_path / "elsewhere")
+    assert CanaryModel.from_pretrained(tmp_path / "elsewhere").config.name == "canary2-flash"
