@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from mlx_canary import CanaryModel
 from mlx_canary.load_models import LoadedModel, load_nemo
@@ -70,3 +71,8 @@ def wav() -> dict[str, Path]:
 def flash() -> CanaryModel:
     """The small stand-in for canary-180m-flash."""
     return CanaryModel(loaded("canary2-flash"))
+
+
+# Slow machines may take their time over an example.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")

@@ -70,7 +70,8 @@ def _interpolate(
     anchors = [(i, float(times[i] or 0.0)) for i in kept]
     if not anchors:
         length = max(places[-1:] or [0]) or 1
-        return [duration * place / length for place in places]
+        # The product may round to just past the end.
+        return [min(duration, duration * place / length) for place in places]
     settled: list[float] = []
     first, last = anchors[0], anchors[-1]
     following = iter(anchors)

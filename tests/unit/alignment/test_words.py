@@ -94,3 +94,9 @@ def test_a_space_before_punctuation_is_not_a_word():
         TokenSpan(",", 3, ",", 2, 3, 0.16, 0.24),
     ]
     assert group_words(tokens) == [Span("a,", 0, 3, 0.0, 0.24)]
+
+
+def test_times_stay_inside_although_products_round():
+    """4.655800278462184 * 7 / 7 is just more than itself; a word once ended after its recording."""
+    (word,) = settle_times(["???????"], [None], [None], 4.655800278462184)
+    assert word.end <= 4.655800278462184
