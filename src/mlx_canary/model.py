@@ -206,10 +206,38 @@ class CanaryModel:
             on_segment: Called with each segment as soon as it is known, in the order of its recording.
             journals: One for each recording: finished windows are taken from it, and noted in it.
         """
-        asked = [None if options.language == AUTO else self._request(options) for _, options in requests]
         assembly = Assembly(len(requests), on_segment)
+        for _ in self._batches(requests, assembly, batch_size, journals):
+            yield from assembly.outcomes()
+        yield from assembly.outcomes()
+
+    def transcribe_segments(
+        self, audio: AudioSource, options: TranscriptionOptions | None = None, *, batch_size: int = 4
+    ) -> Iterator[Segment]:
+        """The segments of a recording one after the other, as soon as each is known. Errors as for `transcribe`."""
+        told: list[Segment] = []
+        assembly = Assembly(1, told.append)
+        for _ in self._batches([(audio, options or TranscriptionOptions())], assembly, batch_size, None):
+            yield from told
+            told.clear()
+        yield from told
+        for outcome in assembly.outcomes():
+            _raised(outcome)
+
+    def _batches(
+        self,
+        requests: Sequence[tuple[AudioSource, TranscriptionOptions]],
+        assembly: Assembly,
+        batch_size: int,
+        journals: Sequence[Journal] | None,
+    ) -> Iterator[None]:
+        """Decode batch after batch; between them the caller can take what is known."""
+        if batch_size < 1:
+            raise PromptError(f"batch_size={batch_size} must be at least 1.")
+        asked = [None if options.language == AUTO else self._request(options) for _, options in requests]
         pieces = self._pieces(requests, asked, assembly, journals)
-        while ahead := list(islice(pieces, batch_size * _LOOK_AHEAD)):
+        n_ahead = 1  # little at first, so that something is seen soon
+        while ahead := list(islice(pieces, batch_size * n_ahead)):
             ahead.sort(key=lambda piece: len(piece.window.samples))
             for start in range(0, len(ahead), batch_size):
                 batch = ahead[start : start + batch_size]
@@ -217,8 +245,8 @@ class CanaryModel:
                     if journals is not None:
                         journals[piece.recording].note(piece.window.start, piece.window.end, texts)
                     assembly.add(piece.recording, piece.window.start, texts)
-            yield from assembly.outcomes()
-        yield from assembly.outcomes()
+                yield
+            n_ahead = min(2 * n_ahead, _LOOK_AHEAD)
 
     def prompt(self, options: TranscriptionOptions) -> Prompt:
         """What is asked of the network for these options; the language spoken must be known.
