@@ -7,36 +7,31 @@ thread own a model's work.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 from mlx_canary.audio.features import pad_to_minimum
-from mlx_canary.audio.load import iter_audio, load_audio
+from mlx_canary.audio.load import iter_audio
 from mlx_canary.audio.sources import AudioSource
 from mlx_canary.backend import mx
 from mlx_canary.config import ModelConfig
 from mlx_canary.decoding.greedy import decode_greedy
-from mlx_canary.decoding.language import LanguageGuess, guess_language
+from mlx_canary.decoding.language import LanguageGuess
 from mlx_canary.decoding.limits import token_limit
-from mlx_canary.errors import AudioError, CanaryError, PromptError
+from mlx_canary.errors import AudioError, PromptError
 from mlx_canary.forced_alignment import align_recording
 from mlx_canary.load_models import LoadedModel, load_model
 from mlx_canary.longform.assembly import Assembly, Outcome
 from mlx_canary.longform.journal import Journal
-from mlx_canary.longform.windows import Window, cut_windows
-from mlx_canary.nemo_longform import nemo_segments, transcribe_like_nemo
-from mlx_canary.requests import AUTO, TranscriptionOptions, candidates, prompts_for, request_for, window_lengths
+from mlx_canary.longform.windows import cut_windows
+from mlx_canary.requests import TranscriptionOptions, prompts_for
+from mlx_canary.scheduler import Scheduler
 from mlx_canary.text.prompt import Prompt, Task, encode_prompt
 from mlx_canary.text.tokenizer import CanaryTokenizer
-from mlx_canary.transcriber import Piece, Request, Timestamps, Transcriber, is_silent, languages_of
+from mlx_canary.transcriber import Timestamps, is_silent
 from mlx_canary.types import Audio, EncoderOutput, Features, Hypothesis, Segment, Transcript
 
 __all__ = ["CanaryModel", "Outcome", "TranscriptionOptions"]
-
-# Windows are sorted by length within so many batches, so that a batch's windows are alike.
-_LOOK_AHEAD = 8
 
 
 class CanaryModel:
@@ -44,7 +39,7 @@ class CanaryModel:
 
     def __init__(self, loaded: LoadedModel) -> None:
         self._loaded = loaded
-        self._transcriber = Transcriber(loaded)
+        self._scheduler = Scheduler(loaded)
 
     @classmethod
     def from_pretrained(
@@ -207,7 +202,7 @@ class CanaryModel:
             journals: One for each recording: finished windows are taken from it, and noted in it.
         """
         assembly = Assembly(len(requests), on_segment)
-        for _ in self._batches(requests, assembly, batch_size, journals):
+        for _ in self._scheduler.run(requests, assembly, batch_size, journals):
             yield from assembly.outcomes()
         yield from assembly.outcomes()
 
@@ -217,36 +212,12 @@ class CanaryModel:
         """The segments of a recording one after the other, as soon as each is known. Errors as for `transcribe`."""
         told: list[Segment] = []
         assembly = Assembly(1, told.append)
-        for _ in self._batches([(audio, options or TranscriptionOptions())], assembly, batch_size, None):
+        for _ in self._scheduler.run([(audio, options or TranscriptionOptions())], assembly, batch_size, None):
             yield from told
             told.clear()
         yield from told
         for outcome in assembly.outcomes():
             _raised(outcome)
-
-    def _batches(
-        self,
-        requests: Sequence[tuple[AudioSource, TranscriptionOptions]],
-        assembly: Assembly,
-        batch_size: int,
-        journals: Sequence[Journal] | None,
-    ) -> Iterator[None]:
-        """Decode batch after batch; between them the caller can take what is known."""
-        if batch_size < 1:
-            raise PromptError(f"batch_size={batch_size} must be at least 1.")
-        asked = [None if options.language == AUTO else self._request(options) for _, options in requests]
-        pieces = self._pieces(requests, asked, assembly, journals)
-        n_ahead = 1  # little at first, so that something is seen soon
-        while ahead := list(islice(pieces, batch_size * n_ahead)):
-            ahead.sort(key=lambda piece: len(piece.window.samples))
-            for start in range(0, len(ahead), batch_size):
-                batch = ahead[start : start + batch_size]
-                for piece, texts in zip(batch, self._transcriber(batch), strict=True):
-                    if journals is not None:
-                        journals[piece.recording].note(piece.window.start, piece.window.end, texts)
-                    assembly.add(piece.recording, piece.window.start, texts)
-                yield
-            n_ahead = min(2 * n_ahead, _LOOK_AHEAD)
 
     def prompt(self, options: TranscriptionOptions) -> Prompt:
         """What is asked of the network for these options; the language spoken must be known.
@@ -266,7 +237,7 @@ class CanaryModel:
         rate = self.config.preprocessor.sample_rate
         for window in cut_windows(iter_audio(audio, sample_rate=rate), rate):
             if not is_silent(window.samples):
-                return self._guess(window)
+                return self._scheduler.guess(window)
         raise PromptError("Nothing is heard in the recording, so its language cannot be found out.")
 
     def align(self, audio: AudioSource, text: str, *, language: str | None = None) -> Transcript:
@@ -328,90 +299,6 @@ class CanaryModel:
             if item.sample_rate != rate:
                 raise AudioError(f"The checkpoint needs {rate} Hz, this Audio has {item.sample_rate}; use load_audio.")
         return self._loaded.preprocessor([pad_to_minimum(item.samples, rate) for item in audio])
-
-    def _request(self, options: TranscriptionOptions) -> Request:
-        return request_for(options, self.config, self.tokenizer)
-
-    def _pieces(
-        self,
-        requests: Sequence[tuple[AudioSource, TranscriptionOptions]],
-        asked: Sequence[Request | None],
-        assembly: Assembly,
-        journals: Sequence[Journal] | None,
-    ) -> Iterator[Piece]:
-        """The windows of all recordings that are not done yet, read as they are needed."""
-        for index, ((audio, options), request) in enumerate(zip(requests, asked, strict=True)):
-            error = None
-            try:
-                if options.longform == "nemo":
-                    self._like_nemo(index, audio, options, assembly)
-                else:
-                    yield from self._windows(index, audio, options, request, assembly, journals)
-            except CanaryError as problem:
-                error = problem
-            assembly.close(index, error)
-
-    def _windows(
-        self,
-        index: int,
-        audio: AudioSource,
-        options: TranscriptionOptions,
-        request: Request | None,
-        assembly: Assembly,
-        journals: Sequence[Journal] | None,
-    ) -> Iterator[Piece]:
-        """The windows of one recording; the first in which something is heard decides its language, if asked to."""
-        rate = self.config.preprocessor.sample_rate
-        blocks = iter_audio(audio, sample_rate=rate, channel=options.channel)
-        silent: list[Window] = []
-        if request is not None:
-            assembly.describe(index, languages_of(request))
-        for window in cut_windows(blocks, rate, *window_lengths(options, self.config)):
-            if request is None and is_silent(window.samples):
-                silent.append(window)
-                continue
-            if request is None:
-                request = self._request(replace(options, language=self._language(window)))
-                assembly.describe(index, languages_of(request))
-            for each in (*silent, window):
-                assembly.expect(index, each.start, each.end)
-                done = journals[index].find(each.start, each.end) if journals is not None else None
-                if done is None:
-                    yield Piece(index, each, request)
-                else:
-                    assembly.add(index, each.start, done)
-            silent = []
-        if request is None:
-            raise PromptError("Nothing is heard in the recording, so its language cannot be found out. Say language.")
-
-    def _language(self, window: Window) -> str:
-        guess = self._guess(window)
-        if guess.language is None:
-            tags = ", ".join(f"{code} {share:.0%}" for code, share in guess.by_tag.items())
-            texts = ", ".join(f"{code} {share:.0%}" for code, share in guess.by_text.items())
-            raise PromptError(
-                f"The language cannot be told for certain (by its tag: {tags}; by a short text: {texts}). Say language."
-            )
-        return guess.language
-
-    def _guess(self, window: Window) -> LanguageGuess:
-        rate = self.config.preprocessor.sample_rate
-        network = self._loaded.network
-        encoded = network.encode(self._loaded.preprocessor([pad_to_minimum(window.samples, rate)]))
-        return guess_language(network, encoded, self.tokenizer, self.config.prompt.format, candidates(self.config))
-
-    def _like_nemo(self, index: int, audio: AudioSource, options: TranscriptionOptions, assembly: Assembly) -> None:
-        """A whole recording as one window, by NeMo's way."""
-        request = self._request(options)
-        sound = load_audio(audio, sample_rate=self.config.preprocessor.sample_rate, channel=options.channel)
-        assembly.describe(index, languages_of(request))
-        assembly.expect(index, 0.0, sound.duration)
-        segments: tuple[Segment, ...] = ()
-        if not is_silent(sound.samples):
-            timed = options.timestamps is not None
-            found = transcribe_like_nemo(self._loaded, sound.samples, request.prompts[0], timed)
-            segments = nemo_segments(found, sound.duration, options.timestamps == "word")
-        assembly.add(index, 0.0, (segments,))
 
 
 def _raised(outcome: Outcome) -> Transcript:
