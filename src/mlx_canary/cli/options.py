@@ -48,7 +48,7 @@ _SEARCH: tuple[Option, ...] = (
         metavar="FILE",
         help="Names and phrases to expect, one a line; a weight may follow after a tab.",
     ),
-    click.option("--boost-alpha", type=float, default=1.0, show_default=True, help="Strength of --boost."),
+    click.option("--boost-alpha", type=float, default=0.3, show_default=True, help="Strength of --boost."),
     click.option("--lm", type=click.Path(path_type=Path), metavar="FILE", help="n-gram model of token ids, ARPA."),
     click.option("--lm-alpha", type=float, default=0.2, show_default=True, help="Strength of --lm."),
 )
