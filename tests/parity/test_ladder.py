@@ -80,9 +80,7 @@ def test_encoder_in_a_batch(name):
     got = adapter.encode(loaded(name), *run("batch"))
     assert got["encoder_len"].tolist() == recorded["batch.encoder_len"].tolist()
     for stage in ("encoder", "enc_dec_proj"):
-        assert_close(
-            got[stage], recorded[f"batch.{stage}"], FROM_AUDIO_TOLERANCE, stage, recorded["batch.encoder_len"]
-        )
+        assert_close(got[stage], recorded[f"batch.{stage}"], FROM_AUDIO_TOLERANCE, stage, recorded["batch.encoder_len"])
 
 
 @every_model
