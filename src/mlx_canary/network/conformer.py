@@ -45,8 +45,9 @@ class Subsampling(nn.Module):
         self.out = nn.Linear(C * n_bins, config.d_model)
 
     def __call__(self, frames: mx.array, lengths: Sequence[int]) -> mx.array:
-        x = frames[..., None]  # (B, T, M, 1)
         lengths = list(lengths)
+        valid = valid_frames(frames.shape[1], lengths)
+        x = (frames if valid is None else mx.where(valid[..., None], frames, 0))[..., None]  # (B, T, M, 1)
         x, lengths = self._halved(nn.relu(self.first(x)), lengths)
         for depthwise, pointwise in zip(self.depthwise, self.pointwise, strict=True):
             x, lengths = self._halved(nn.relu(pointwise(depthwise(x))), lengths)
