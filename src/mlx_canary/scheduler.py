@@ -59,7 +59,7 @@ class Scheduler:
                 batch = ahead[start : start + batch_size]
                 for piece, texts in zip(batch, self._transcriber(batch), strict=True):
                     if journals is not None:
-                        journals[piece.recording].note(piece.window.start, piece.window.end, texts)
+                        journals[piece.recording].note(piece.window, texts)
                     assembly.add(piece.recording, piece.window.start, texts)
                 yield
             n_ahead = min(2 * n_ahead, _LOOK_AHEAD)
@@ -107,7 +107,7 @@ class Scheduler:
                 assembly.describe(index, languages_of(request))
             for each in (*silent, window):
                 assembly.expect(index, each.start, each.end)
-                done = journals[index].find(each.start, each.end) if journals is not None else None
+                done = journals[index].find(each) if journals is not None else None
                 if done is None:
                     yield Piece(index, each, request)
                 else:

@@ -5,10 +5,10 @@ One recording that fails does not stop the others; its error is told, and the ex
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any
 
 from mlx_canary.backend import mx
 from mlx_canary.cli.jobs import Job
@@ -73,27 +73,20 @@ def _journals(job: Job, model: CanaryModel) -> list[Journal] | None:
     """Notes beside the outputs, from which an interrupted run can go on."""
     if job.target is None or job.options.longform == "nemo":
         return None
-    return [
-        Journal(job.target.folder / f".{_name(file)}.unfinished.jsonl", _conditions(job, model, file), job.resume)
-        for file in job.files
-    ]
-
-
-def _name(file: str) -> str:
-    return "stdin" if file == "-" else Path(file.rstrip("/")).name
-
-
-def _conditions(job: Job, model: CanaryModel, file: str) -> dict[str, Any]:
-    """What must be the same for earlier results to be of use."""
-    path = Path(file)
-    stamp = [path.stat().st_size, path.stat().st_mtime_ns] if path.is_file() else []
-    return {
-        "file": file,
-        "stamp": stamp,
-        "model": model.config.model_dump(),
+    conditions = {
+        "model": job.model,
+        "config": model.config.model_dump(),
         "dtype": job.dtype,
         "options": repr(job.options),
     }
+    return [Journal(job.target.folder / _journal_name(file), conditions, job.resume) for file in job.files]
+
+
+def _journal_name(file: str) -> str:
+    """Tells recordings of one name in different folders apart."""
+    name = "stdin" if file == "-" else Path(file.rstrip("/")).name
+    digest = hashlib.sha256(file.encode("utf-8", "surrogateescape")).hexdigest()
+    return f".{name[:40]}.{digest[:8]}.unfinished.jsonl"
 
 
 def _deliver(job: Job, outcome: Outcome, model: CanaryModel, progress: RecordingProgress) -> None:

@@ -6,13 +6,22 @@ One line of JSON for each window; a line that was cut off by the interruption is
 from __future__ import annotations
 
 import json
+import logging
+import os
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from mlx_canary.longform.assembly import Texts
+from mlx_canary.longform.windows import Window
 from mlx_canary.types import Segment, Word
+
+_log = logging.getLogger(__name__)
+
+# A window's times, and a checksum of its sound: standard input, an address or an edited file may hold something else.
+_Key = tuple[float, float, int]
 
 
 class Journal:
@@ -20,7 +29,7 @@ class Journal:
 
     Args:
         path: The file; its folder is made when the first window is noted.
-        conditions: What must be the same for old results to be used: recording, model, options. Compared as JSON.
+        conditions: What must be the same for old results to be used: model and options. Compared as JSON.
         resume: Whether to go on with what the file holds; otherwise it starts anew.
     """
 
@@ -29,49 +38,74 @@ class Journal:
         self._conditions = json.loads(json.dumps(conditions, default=str))
         self._windows = _read(path, self._conditions) if resume else {}
         self._started = False
+        self._writable = True
 
     @property
     def n_windows(self) -> int:
         """How many windows are noted."""
         return len(self._windows)
 
-    def find(self, start: float, end: float) -> Texts | None:
-        """What was found in a window with exactly these times, in seconds."""
-        return self._windows.get((start, end))
+    def find(self, window: Window) -> Texts | None:
+        """What was found in a window with exactly these times and samples."""
+        return self._windows.get(_key(window))
 
-    def note(self, start: float, end: float, texts: Texts) -> None:
-        """Write a finished window down."""
-        self._windows[start, end] = texts
-        new = [_entry(start, end, texts)]
-        if not self._started:
-            # Written anew, because the last line of what was resumed may be cut off.
-            new = [self._conditions, *(_entry(*times, found) for times, found in self._windows.items())]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a" if self._started else "w", encoding="utf-8") as file:
-            file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in new)
-        self._started = True
+    def note(self, window: Window, texts: Texts) -> None:
+        """Write a finished window down. Where that is not possible the run goes on, with a warning."""
+        self._windows[_key(window)] = texts
+        if not self._writable:
+            return
+        try:
+            if self._started:
+                _write(self.path, "a", [_entry(_key(window), texts)])
+            else:
+                self._start()
+        except OSError as error:
+            self._writable = False
+            _log.warning(
+                "%s cannot be written (%s). If this run is interrupted, the next one cannot go on where it stopped.",
+                self.path,
+                error.strerror or error,
+            )
 
     def delete(self) -> None:
         """The recording is done; nothing is left to resume."""
         self.path.unlink(missing_ok=True)
 
+    def _start(self) -> None:
+        """Write all anew, because the last line of what was resumed may be cut off; until that is done, keep it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        new = self.path.with_name(f"{self.path.name}.part")
+        _write(new, "w", [self._conditions, *(_entry(key, texts) for key, texts in self._windows.items())])
+        os.replace(new, self.path)
+        self._started = True
 
-def _entry(start: float, end: float, texts: Texts) -> dict[str, Any]:
-    return {"start": start, "end": end, "texts": [[asdict(segment) for segment in text] for text in texts]}
+
+def _key(window: Window) -> _Key:
+    return window.start, window.end, zlib.crc32(window.samples.tobytes())
 
 
-def _read(path: Path, conditions: Any) -> dict[tuple[float, float], Texts]:
+def _entry(key: _Key, texts: Texts) -> dict[str, Any]:
+    return {"window": key, "texts": [[asdict(segment) for segment in text] for text in texts]}
+
+
+def _write(path: Path, mode: str, lines: list[Any]) -> None:
+    with path.open(mode, encoding="ascii") as file:  # JSON escapes the rest, and with it everything that ends a line
+        file.writelines(json.dumps(line) + "\n" for line in lines)
+
+
+def _read(path: Path, conditions: Any) -> dict[_Key, Texts]:
     """The windows in a journal that was written under the same conditions; none if it was not, or is damaged."""
     if not path.is_file():
         return {}
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    windows: dict[tuple[float, float], Texts] = {}
+    lines = path.read_text(encoding="ascii", errors="replace").splitlines()
+    windows: dict[_Key, Texts] = {}
     try:
         if not lines or json.loads(lines[0]) != conditions:
             return {}
         for line in lines[1:]:
             entry = json.loads(line)
-            windows[entry["start"], entry["end"]] = tuple(
+            start, end, checksum = entry["window"]
+            windows[start, end, checksum] = tuple(
                 tuple(_segment(segment) for segment in text) for text in entry["texts"]
             )
     except (ValueError, KeyError, TypeError):

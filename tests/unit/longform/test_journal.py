@@ -1,0 +1,162 @@
+"""What an interrupted run leaves, and what of it the next run may use."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlx_canary import Segment, Word
+from mlx_canary.longform.journal import Journal
+from mlx_canary.longform.windows import Window
+
+CONDITIONS = {"model": "m", "options": ("word", None, 1.5)}
+TEXTS = (
+    (
+        Segment(
+            "One two.", 0.08, 0.1 + 0.2, (Word("One", 0.08, 0.16, 0.25), Word("two.", 1 / 3, 2 / 3)), 0.5, ("loop",)
+        ),
+        Segment("", 1.0, 2.0),
+    ),
+    (Segment("Eins zwei.", 0.0, 2.0, (), None, ("loop", "too_long")),),
+)
+
+
+def window(start: float, sound: float = 0.5) -> Window:
+    return Window(np.full(160, sound, np.float32), start, start + 0.01)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "new folder" / "recording.jsonl"
+
+
+@pytest.fixture
+def interrupted(path):
+    """The journal of a run that stopped after three windows."""
+    journal = Journal(path, CONDITIONS, resume=False)
+    for start in (0.0, 10.0, 20.0):
+        journal.note(window(start), TEXTS)
+    return journal
+
+
+def test_everything_comes_back(interrupted, path):
+    """Times to the last digit, words, confidences, flags, and every text."""
+    resumed = Journal(path, CONDITIONS, resume=True)
+    assert resumed.n_windows == 3
+    assert resumed.find(window(10.0)) == TEXTS
+
+
+@given(text=st.text(), flag=st.text(), start=st.floats(0, 1e5), confidence=st.floats(0, 1))
+def test_any_text_comes_back(tmp_path_factory, text, flag, start, confidence):
+    """The characters that Unicode ends lines with (U+2028, U+0085) once cut a line in two, and the rest was lost."""
+    path = tmp_path_factory.mktemp("journal") / "recording.jsonl"
+    texts = ((Segment(text, start, start, (Word(text, start, start, confidence),), confidence, (flag,)),),)
+    journal = Journal(path, {"file": text}, resume=False)
+    journal.note(window(0.0), texts)
+    journal.note(window(1.0), TEXTS)
+    resumed = Journal(path, {"file": text}, resume=True)
+    assert (resumed.find(window(0.0)), resumed.find(window(1.0))) == (texts, TEXTS)
+
+
+@pytest.mark.parametrize("n_missing", [1, 2, 30, 200])
+def test_a_line_that_was_cut_off_does_not_count(interrupted, path, n_missing):
+    path.write_bytes(path.read_bytes()[:-n_missing])
+    resumed = Journal(path, CONDITIONS, resume=True)
+    # Without its line break a line is whole.
+    assert resumed.n_windows == (3 if n_missing == 1 else 2)
+    assert resumed.find(window(10.0)) == TEXTS
+
+
+def test_the_first_note_of_a_resumed_run_mends_the_file(interrupted, path):
+    """Appended to the remains of a line, the new one would be lost with them."""
+    path.write_bytes(path.read_bytes()[:-20])
+    resumed = Journal(path, CONDITIONS, resume=True)
+    resumed.note(window(30.0), TEXTS)
+    resumed.note(window(40.0), TEXTS)
+    again = Journal(path, CONDITIONS, resume=True)
+    assert [again.find(window(start)) is not None for start in (0, 10, 20, 30, 40)] == [True, True, False, True, True]
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_the_file_is_whole_while_it_is_mended(interrupted, path, monkeypatch):
+    """Emptied first and then written, it lost everything to an interruption in between."""
+    resumed = Journal(path, CONDITIONS, resume=True)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        resumed.note(window(30.0), TEXTS)
+    monkeypatch.undo()
+    assert Journal(path, CONDITIONS, resume=True).n_windows == 3
+
+
+@pytest.mark.parametrize(
+    "other", [{**CONDITIONS, "model": "n"}, {"model": "m"}, {**CONDITIONS, "options": ("word", None, 1.25)}]
+)
+def test_other_conditions_are_another_result(interrupted, path, other):
+    assert Journal(path, other, resume=True).n_windows == 0
+
+
+@pytest.mark.parametrize(
+    "other", [window(10.0, sound=0.25), window(10.5), Window(np.full(161, 0.5, np.float32), 10.0, 10.0 + 161 / 16000)]
+)
+def test_other_sound_is_another_recording(interrupted, path, other):
+    """What comes from standard input or an address may be another recording with pauses at the same places."""
+    assert Journal(path, CONDITIONS, resume=True).find(other) is None
+
+
+def test_without_resume_it_starts_anew(interrupted, path):
+    anew = Journal(path, CONDITIONS, resume=False)
+    assert anew.find(window(0.0)) is None
+    anew.note(window(50.0), TEXTS)
+    assert Journal(path, CONDITIONS, resume=True).n_windows == 1
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\n", b"nonsense\n", b"[]\n", b'{"model": "m"', b"\xff\xfe\x00", b"null\nnull\n"]
+)
+def test_damage_is_as_if_there_were_none(path, content):
+    path.parent.mkdir()
+    path.write_bytes(content)
+    journal = Journal(path, CONDITIONS, resume=True)
+    assert journal.n_windows == 0
+    journal.note(window(0.0), TEXTS)
+    assert Journal(path, CONDITIONS, resume=True).n_windows == 1
+
+
+@pytest.mark.parametrize("line", ["{}", "[]", "3", '{"window": [0], "texts": []}', '{"window": [0, 1, 2], "texts": 3}'])
+def test_lines_of_another_form_do_not_count(interrupted, path, line):
+    with path.open("a") as file:
+        file.write(line + "\n")
+    assert Journal(path, CONDITIONS, resume=True).n_windows == 3
+
+
+def test_it_deletes_itself(interrupted, path):
+    interrupted.delete()
+    assert not path.exists()
+    interrupted.delete()
+
+
+def test_an_unwritable_place_stops_no_run(path, caplog):
+    """Hours of work are not given up for notes about them; the user is told once."""
+    path.parent.write_text("a file where the folder should be")
+    journal = Journal(path, CONDITIONS, resume=False)
+    with caplog.at_level(logging.WARNING, logger="mlx_canary"):
+        journal.note(window(0.0), TEXTS)
+        journal.note(window(10.0), TEXTS)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "cannot go on where it stopped" in caplog.text
+    assert journal.n_windows == 2
+
+
+def test_a_line_is_written_for_each_window(interrupted, path):
+    conditions, *windows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert conditions["model"] == "m"
+    assert [entry["window"][:2] for entry in windows] == [[0.0, 0.01], [10.0, 10.01], [20.0, 20.01]]
