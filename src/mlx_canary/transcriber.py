@@ -197,7 +197,8 @@ class Transcriber:
         window, request = piece.window, piece.request
         plain = [token for token in hypothesis.tokens if token not in self._model.tokenizer.special_ids]
         rate = self._model.config.preprocessor.sample_rate
-        evidence = Evidence(plain, hypothesis.finished, active_seconds(samples, rate))
+        active, duration = active_seconds(samples, rate), window.end - window.start
+        evidence = Evidence(plain, hypothesis.finished, active, duration)
         flags = doubts(evidence) + ((NO_SPEECH,) if plain and (hypothesis.no_speech_prob or 0) > 0.5 else ())
         text = self._model.tokenizer.decode(hypothesis.tokens, skip_special=True).strip()
         confidences = self._word_confidences(hypothesis)

@@ -16,6 +16,8 @@ _FEWEST_TOKENS = 1.0
 _MOST_TOKENS = 25.0
 # Shorter stretches of activity may be a cough or a door.
 _SHORTEST_SPEECH = 3.0
+# The durations of a window's parts add up to its own, but for this.
+_ROUNDING = 1e-3
 
 UNFINISHED, LOOP, TOO_SHORT, TOO_LONG, NO_SPEECH = "unfinished", "loop", "too_short", "too_long", "no_speech"
 _MEANINGS = {
@@ -35,11 +37,13 @@ class Evidence:
         tokens: Its ids, special tokens apart.
         finished: Whether the model ended the text by itself.
         active: Seconds of the window that are louder than its background.
+        duration: Seconds of the window.
     """
 
     tokens: Sequence[int]
     finished: bool
     active: float
+    duration: float
 
 
 def doubts(evidence: Evidence) -> tuple[str, ...]:
@@ -68,8 +72,13 @@ def describe(flag: str) -> str:
 
 def is_better(new: Sequence[Evidence], old: Evidence) -> bool:
     """Whether the texts of a window's parts, decoded again, should take the place of the window's text."""
-    n_new, n_old = sum(len(doubts(part)) for part in new), len(doubts(old))
-    if n_new != n_old:
-        return n_new < n_old
+    difference = sum(map(_doubtful_seconds, new)) - _doubtful_seconds(old)
+    if abs(difference) > _ROUNDING:
+        return difference < 0
     # Equally doubtful: where text was missing, more of it is better.
     return TOO_SHORT in doubts(old) and sum(len(part.tokens) for part in new) > len(old.tokens)
+
+
+def _doubtful_seconds(evidence: Evidence) -> float:
+    """Sound whose text is doubtful; for each reason once."""
+    return len(doubts(evidence)) * evidence.duration
