@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def command(
     )
     with byte_progress("Converting") as progress:
         report = convert(config, progress)
-    _show(report, verbose)
+    _show(report, nemo_file, verbose)
 
 
 def _config(**values: Any) -> Any:
@@ -90,7 +91,7 @@ def _config(**values: Any) -> Any:
         raise ConversionError(f"{describe(error)[:1].upper()}{describe(error)[1:]}.") from error
 
 
-def _show(report: Any, verbose: bool) -> None:
+def _show(report: Any, nemo_file: Path, verbose: bool) -> None:
     config = report.config
     used = report.n_source_tensors - len(report.ignored)
     click.echo(
@@ -113,4 +114,4 @@ def _show(report: Any, verbose: bool) -> None:
             click.echo(f"  ignored {name}: {reason}")
         for name in report.not_quantized:
             click.echo(f"  not quantized {name}")
-    click.echo(f"Next: mlx-canary verify {report.output_dir} {config.source.file}")
+    click.echo(f"Next: {shlex.join(['mlx-canary', 'verify', str(report.output_dir), str(nemo_file)])}")

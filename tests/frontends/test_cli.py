@@ -1,0 +1,397 @@
+"""The command line: what goes to stdout, what to stderr, which exit code, and what is left behind."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import wave
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import DATA, WAVS, clip
+
+from mlx_canary.cli.main import COMMANDS, main
+from mlx_canary.version import __version__
+
+MODEL = str(DATA / "models/canary2-flash.nemo")
+SPEECH, CHIRP, SHORT = (str(DATA / "audio" / WAVS[name]) for name in ("speech", "chirp", "short"))
+TEXTS = {
+    SPEECH: "Good morning everyone. The quick brown fox jumps over the lazy dog, "
+    "while forty two sailors count the stars.",
+    CHIRP: "Hello, the weather is cold.",
+    SHORT: "Thank you!",
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(autouse=True)
+def quiet_log() -> Iterator[None]:
+    """The command adds a handler to the log; here it runs many times in one process."""
+    log = logging.getLogger("mlx_canary")
+    before = list(log.handlers)
+    yield
+    log.handlers[:] = before
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """The command in this process, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLX_CANARY_MODEL", raising=False)
+
+    def command(*arguments: str | Path) -> Result:
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return Result(int(ended.value.code or 0), out, err)
+
+    return command
+
+
+def spawn(*arguments: str | Path, cwd: Path, **options) -> subprocess.Popen[bytes]:
+    """The command as a process of its own."""
+    command = [sys.executable, "-m", "mlx_canary", *map(str, arguments)]
+    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+# Help.
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_every_command_explains_itself(command, option, run):
+    result = run(*([command] if command else []), option)
+    assert (result.code, result.err) == (0, "")
+    assert result.out.startswith(f"Usage: mlx-canary{' ' if command else ''}{command}")
+    beginning = COMMANDS.get(command, "Commands:").split()[:3]
+    assert " ".join(beginning) in result.out
+
+
+def test_help_shows_every_command_without_loading_any(run):
+    help_text = run("--help").out
+    for name, line in COMMANDS.items():
+        assert f"  {name} " in help_text
+        assert line in help_text
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["transcribe", "--help"], ["convert", "--help"]])
+def test_help_loads_nothing_heavy(arguments, tmp_path):
+    """So that it appears at once: MLX and NumPy take a second to load."""
+    code = (
+        "import sys\nfrom mlx_canary.cli.main import main\n"
+        f"try: main({arguments!r})\nexcept SystemExit as end: assert not end.code\n"
+        "print('LOADED', *sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    modules = set(result.stdout.split("LOADED")[1].split())
+    heavy = {"mlx", "numpy", "av", "sentencepiece", "soxr", "pydantic", "rich", "huggingface_hub"}
+    assert not modules & heavy
+
+
+def test_version(run):
+    assert run("--version").out == f"mlx-canary, version {__version__}\n"
+
+
+# What goes where.
+
+
+def test_the_text_and_nothing_else_goes_to_stdout(run):
+    result = run("transcribe", SPEECH, "-m", MODEL, "-l", "en")
+    assert result == Result(0, TEXTS[SPEECH] + "\n", "")
+
+
+def test_the_language_that_was_assumed_is_said(run):
+    result = run("transcribe", CHIRP, "-m", MODEL)
+    assert result == Result(0, TEXTS[CHIRP] + "\n", "Language: en (say another with --language)\n")
+
+
+def test_several_texts_on_stdout_have_titles(run):
+    result = run("transcribe", CHIRP, SHORT, "-m", MODEL, "-l", "en")
+    assert result.out == f"== {CHIRP} ==\n{TEXTS[CHIRP]}\n== {SHORT} ==\n{TEXTS[SHORT]}\n"
+
+
+def test_json_on_stdout_parses(run):
+    result = run("transcribe", CHIRP, "-m", MODEL, "-l", "en", "-f", "json", "--timestamps", "none")
+    found = json.loads(result.out)
+    assert (result.code, result.err) == (0, "")
+    assert TEXTS[CHIRP] in json.dumps(found)
+
+
+def test_files_are_written_whole_where_they_belong(run, tmp_path):
+    result = run("transcribe", SPEECH, CHIRP, "-m", MODEL, "-l", "en", "-o", "out/deep", "-f", "txt,json")
+    assert (result.code, result.out) == (0, "")
+    names = [f"{Path(file).stem}.{kind}" for file in (SPEECH, CHIRP) for kind in ("txt", "json")]
+    assert sorted(p.name for p in (tmp_path / "out/deep").iterdir()) == sorted(names)
+    assert (tmp_path / "out/deep/chirp_2s3.txt").read_text(encoding="utf-8") == TEXTS[CHIRP] + "\n"
+    assert f"{CHIRP} -> " in result.err
+
+
+def test_one_that_fails_does_not_stop_the_others(run, tmp_path):
+    (tmp_path / "broken.wav").write_bytes(b"RIFF????WAVE nothing")
+    result = run("transcribe", CHIRP, "broken.wav", "missing.mp3", SHORT, "-m", MODEL, "-l", "en")
+    assert result.code == 1
+    assert TEXTS[CHIRP] in result.out
+    assert TEXTS[SHORT] in result.out
+    errors = [line for line in result.err.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 2
+    assert "broken.wav" in errors[0]
+    assert "missing.mp3" in errors[1]
+
+
+def test_outputs_are_delivered_beside_a_failure(run, tmp_path):
+    result = run("transcribe", "missing.mp3", CHIRP, "-m", MODEL, "-l", "en", "-o", "out")
+    assert result.code == 1
+    assert [p.name for p in (tmp_path / "out").iterdir() if not p.name.startswith(".")] == ["chirp_2s3.txt"]
+
+
+def test_outputs_that_exist_are_replaced_only_when_asked(run, tmp_path):
+    (tmp_path / "chirp_2s3.txt").write_text("mine")
+    result = run("transcribe", CHIRP, "-m", "no-such-model", "-l", "en", "-o", ".")
+    assert result.code == 1
+    assert "chirp_2s3.txt exists" in result.err  # before the model is looked for
+    assert (tmp_path / "chirp_2s3.txt").read_text() == "mine"
+    assert run("transcribe", CHIRP, "-m", MODEL, "-l", "en", "-o", ".", "--overwrite").code == 0
+    assert (tmp_path / "chirp_2s3.txt").read_text() == TEXTS[CHIRP] + "\n"
+
+
+def test_two_inputs_of_one_name_do_not_overwrite_each_other(run, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(CHIRP, tmp_path / folder / "talk.wav")
+    result = run("transcribe", "a/talk.wav", "b/talk.wav", "-m", MODEL, "-l", "en", "-o", "out")
+    assert result.code == 1
+    assert "talk.txt would be both" in result.err
+    assert not (tmp_path / "out").exists()
+    template = ("--output-template", "{parent}-{stem}.{ext}")
+    assert run("transcribe", "a/talk.wav", "b/talk.wav", "-m", MODEL, "-l", "en", "-o", "out", *template).code == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a-talk.txt", "b-talk.txt"]
+
+
+def test_standard_input_is_a_recording(tmp_path):
+    process = spawn("transcribe", "-", "-m", MODEL, "-l", "en", cwd=tmp_path, stdin=subprocess.PIPE)
+    out, err = process.communicate(Path(CHIRP).read_bytes(), timeout=60)
+    assert (process.returncode, out.decode(), err.decode()) == (0, TEXTS[CHIRP] + "\n", "")
+
+
+def test_translate(run):
+    result = run("translate", CHIRP, "-m", MODEL, "--from", "en", "--to", "de", "--no-pnc")
+    assert result == Result(0, "das Wetter wird kalt\n", "")
+    assert run("transcribe", CHIRP, "-m", MODEL, "-l", "en", "--task", "translate", "--target-lang", "de",
+               "--no-pnc") == result  # fmt: skip
+
+
+def test_silence_is_an_empty_line(run, tmp_path):
+    with wave.open(str(tmp_path / "silence.wav"), "wb") as file:
+        file.setparams((1, 2, 16000, 0, "NONE", ""))
+        file.writeframes(bytes(64000))
+    assert run("transcribe", "silence.wav", "-m", MODEL, "-l", "en") == Result(0, "\n", "")
+
+
+# Errors: a sentence on stderr, nothing on stdout, no traceback.
+
+BAD = {
+    "no command": ([], 2, "Usage"),
+    "unknown command": (["transscribe"], 2, "No such command 'transscribe'"),
+    "no file": (["transcribe", "-m", MODEL], 2, "Missing argument 'FILE...'"),
+    "no model": (["transcribe", CHIRP], 2, "Missing option '--model'"),
+    "unknown option": (["transcribe", CHIRP, "-m", MODEL, "--pnc"], 2, "No such option"),
+    "unknown language": (["transcribe", CHIRP, "-m", MODEL, "-l", "ja"], 1, "It knows: en, de, es, fr"),
+    "unknown target": (["translate", CHIRP, "-m", MODEL, "--from", "en", "--to", "ja"], 1, "language 'ja'"),
+    "same languages": (["translate", CHIRP, "-m", MODEL, "--from", "de", "--to", "de"], 1, "needs two languages"),
+    "target without task": (["transcribe", CHIRP, "-m", MODEL, "--target-lang", "de"], 1, "is for task='translate'"),
+    "unknown model": (["transcribe", CHIRP, "-m", "canary-2b"], 1, "There is no model 'canary-2b'"),
+    "missing checkpoint": (["transcribe", CHIRP, "-m", "./x.nemo"], 1, "no such file or folder"),
+    "a recording as model": (["transcribe", CHIRP, "-m", CHIRP], 1, "chirp_2s3.wav"),
+    "a name too long": (["transcribe", CHIRP, "-m", "n" * 5000], 1, "no model"),
+    "unknown format": (["transcribe", CHIRP, "-m", MODEL, "-f", "docx"], 1, "docx"),
+    "two formats on stdout": (["transcribe", CHIRP, "-m", MODEL, "-f", "txt,json"], 2, "Only one text fits on stdout"),
+    "overwriting stdout": (["transcribe", CHIRP, "-m", MODEL, "--overwrite"], 2, "--overwrite is for files"),
+    "stdin twice": (["transcribe", "-", "-", "-m", MODEL], 2, "can be read once"),
+    "a channel of no kind": (["transcribe", CHIRP, "-m", MODEL, "--channel", "left"], 1, "neither 'mix' nor"),
+    "a channel too many": (["transcribe", CHIRP, "-m", MODEL, "-l", "en", "--channel", "7"], 1, "no channel 7"),
+    "a batch of none": (["transcribe", CHIRP, "-m", MODEL, "--batch-size", "0"], 2, "--batch-size"),
+    "a folder as output file": (["transcribe", CHIRP, "-m", MODEL, "-o", "/dev/null/x"], 1, "/dev/null"),
+    "context": (["transcribe", CHIRP, "-m", MODEL, "-l", "en", "--context", "<|de|>"], 1, "must be plain text"),
+    "context too long": (["transcribe", CHIRP, "-m", MODEL, "-l", "en", "--context", "a " * 9000], 1, "leaves no room"),
+    "convert nothing": (["convert", "missing.nemo"], 1, "here is no checkpoint at missing.nemo"),
+    "convert a recording": (["convert", CHIRP, "-o", "x"], 1, "chirp_2s3.wav"),
+    "convert with both": (["convert", MODEL, "-o", "x", "--bits", "4", "--preserve-keys"], 1, "would change"),
+    "convert to three bits": (["convert", MODEL, "-o", "x", "--bits", "3"], 2, "--bits"),
+    "verify nothing": (["verify"], 2, "Missing argument"),
+    "languages of nothing": (["languages", "-m", "./x"], 1, "no such file or folder"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_mistakes_are_answered_in_a_sentence(what, run, tmp_path):
+    arguments, code, message = BAD[what]
+    result = run(*arguments)
+    assert result.code == code
+    assert message in result.err
+    assert result.out == ""
+    assert "Traceback" not in result.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_verify_reports_on_stdout(run):
+    result = run("verify", "nowhere")
+    assert (result.code, result.err) == (1, "")
+    assert result.out.startswith("Model creation: FAILED (nowhere is not a folder)\n")
+
+
+# A conversion by commands.
+
+
+def test_convert_verify_transcribe(run, tmp_path):
+    """The two-minute tour of the documents, with the default name of the folder."""
+    shutil.copy(MODEL, tmp_path / "my-canary.nemo")
+    result = run("convert", "my-canary.nemo")
+    assert (result.code, result.err) == (0, "")
+    assert "Of 208 tensors 205 were used once" in result.out
+    assert result.out.endswith("Next: mlx-canary verify my-canary-mlx my-canary.nemo\n")
+    assert run("verify", "my-canary-mlx", "my-canary.nemo").code == 0
+    assert run("transcribe", CHIRP, "-m", "my-canary-mlx", "-l", "en").out == TEXTS[CHIRP] + "\n"
+    again = run("convert", "my-canary.nemo")
+    assert again.code == 1
+    assert "already holds a converted model" in again.err
+    assert run("convert", "my-canary.nemo", "--overwrite", "--bits", "8", "--group-size", "32", "-v").code == 0
+
+
+def test_the_next_command_can_be_copied(run, tmp_path):
+    """Also when the checkpoint lies elsewhere, in a folder with a space in its name."""
+    (tmp_path / "my models").mkdir()
+    shutil.copy(MODEL, tmp_path / "my models/x.nemo")
+    out = run("convert", "my models/x.nemo", "-o", "out here").out
+    assert out.splitlines()[-1] == "Next: mlx-canary verify 'out here' 'my models/x.nemo'"
+
+
+def test_verbose_lists_what_was_ignored(run):
+    result = run("convert", MODEL, "-o", "x", "--bits", "8", "--group-size", "32", "--verbose")
+    assert "  ignored encoder.layers.0.conv.batch_norm.num_batches_tracked: counts training steps\n" in result.out
+    assert "  not quantized decoder.embedding.token\n" in result.out
+
+
+def test_models_and_languages(run):
+    text = run("models")
+    assert "canary-1b-v2" in text.out
+    assert "CC-BY-NC-4.0" in text.out
+    rows = json.loads(run("models", "--json").out)
+    assert set(rows) >= {"canary-1b", "canary-180m-flash", "canary-1b-flash", "canary-1b-v2"}
+    assert rows["canary-1b"]["license"] == "CC-BY-NC-4.0"
+    assert run("languages", "-m", MODEL).out.splitlines()[:2] == ["en  English", "de  German"]
+    published = run("languages", "-m", "canary-1b-v2").out
+    assert "lv  Latvian" in published
+    assert "Always writes punctuation" in published
+    unified = run("languages", "-m", DATA / "models/canary2-unified.nemo").out
+    assert "does not say which languages it was trained on" in unified
+
+
+def test_the_model_may_come_from_the_environment(run, monkeypatch):
+    monkeypatch.setenv("MLX_CANARY_MODEL", MODEL)
+    assert run("transcribe", CHIRP, "-l", "en").out == TEXTS[CHIRP] + "\n"
+
+
+# The machine.
+
+
+def without_mlx(arguments: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The command in a Python that has no MLX."""
+    code = f"import sys\nsys.modules['mlx'] = None\nfrom mlx_canary.cli.main import main\nmain({arguments!r})"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=cwd)
+
+
+@pytest.mark.parametrize("arguments", [["transcribe", CHIRP, "-m", MODEL], ["convert", MODEL], ["verify", "x"]])
+def test_without_mlx_one_sentence_says_what_to_install(arguments, tmp_path):
+    result = without_mlx(arguments, tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: MLX has no backend on this machine")
+    assert "pip install 'mlx-canary" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_without_mlx_help_models_and_doctor_still_work(tmp_path):
+    assert without_mlx(["--help"], tmp_path).returncode == 0
+    assert without_mlx(["models"], tmp_path).returncode == 0
+    doctor = without_mlx(["doctor"], tmp_path)
+    assert doctor.returncode == 1
+    mlx = next(line for line in doctor.stdout.splitlines() if line.startswith("MLX "))
+    assert "missing" in mlx
+    assert "pip install 'mlx-canary" in doctor.stdout
+    assert "Python" in doctor.stdout
+
+
+def test_doctor_finds_this_machine_in_order(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    result = run("doctor")
+    assert result.err == ""
+    for name in ("Python", "MLX", "BLAS", "Audio decoding", "Resampling", "Tokenizers", "Memory"):
+        assert any(line.startswith(name) and "  ok  " in line for line in result.out.splitlines()), name
+
+
+# Pipes and signals.
+
+
+def test_a_reader_that_went_away_is_no_traceback(tmp_path):
+    """As in `mlx-canary models | head -1`."""
+    for arguments in (["models", "--json"], ["transcribe", CHIRP, "-m", MODEL, "-l", "en"]):
+        process = spawn(*arguments, cwd=tmp_path)
+        process.stdout.close()
+        err = process.stderr.read().decode()
+        process.stderr.close()
+        assert process.wait(60) == 1
+        assert err == ""
+
+
+def long_recording(path: Path, minutes: float) -> Path:
+    samples = np.concatenate([clip("speech"), np.zeros(8000, np.float32)])
+    samples = np.resize(samples, int(minutes * 60 * 16000))
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 16000, 0, "NONE", ""))
+        file.writeframes((samples * 32767).astype("<i2").tobytes())
+    return path
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_interrupted_by_the_user_no_half_written_file_is_left(tmp_path):
+    """Only notes from which --resume goes on, under a hidden name."""
+    long_recording(tmp_path / "long.wav", 30)
+    process = spawn("transcribe", "long.wav", "-m", MODEL, "-l", "en", "-o", "out", "-f", "txt,json", cwd=tmp_path)
+    notes = tmp_path / "out"
+    deadline = time.monotonic() + 60
+    while process.poll() is None and not list(notes.glob(".*.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == b""
+    assert err.decode().strip().splitlines()[-1] == "Interrupted."
+    assert "Traceback" not in err.decode()
+    assert [p.name for p in notes.iterdir() if not p.name.startswith(".long.wav.")] == []
+
+
+def test_one_text_of_a_pipe_appears_before_the_next_is_heard(tmp_path):
+    """Results are flushed one by one, so that a reader of the pipe does not wait for the last."""
+    long_recording(tmp_path / "long.wav", 10)
+    process = spawn("transcribe", CHIRP, "long.wav", "-m", MODEL, "-l", "en", "--batch-size", "1", cwd=tmp_path)
+    first = [process.stdout.readline().decode() for _ in range(2)]
+    running = process.poll() is None
+    process.kill()
+    process.communicate()
+    assert first == [f"== {CHIRP} ==\n", TEXTS[CHIRP] + "\n"]
+    assert running
