@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from mlx_canary.alignment.attention import attention_words
+from mlx_canary.alignment.attention import place_words
 from mlx_canary.alignment.forced import words_from_log_probs
 from mlx_canary.alignment.words import sentences
 from mlx_canary.audio.features import pad_to_minimum
@@ -42,6 +42,8 @@ def align_recording(model: LoadedModel, blocks: Iterable[Samples], text: str, pr
     else:
         samples = _single_window(blocks, rate)
         words, duration = _by_attention(model, samples, text, prompt), len(samples) / rate
+    if text.strip() and not duration:
+        raise AlignmentError("The recording is empty, so nothing of the text can be in it.")
     return Transcript(sentences(words), prompt.source_lang, prompt.source_lang, duration)
 
 
@@ -51,7 +53,7 @@ def _by_ctc(model: LoadedModel, aligner: Aligner, blocks: Iterable[Samples], tex
     frame = config.hop_length * aligner.network.encoder.subsampling_factor
     parts, duration = [], 0.0
     for window in cut_windows(blocks, config.sample_rate, grid=frame):
-        log_probs, (n_frames,) = aligner.network(aligner.preprocessor([pad_after(window.samples, config.sample_rate)]))
+        log_probs, (n_frames,) = aligner.network(aligner.preprocessor([_pad_after(window.samples, config.sample_rate)]))
         n_spoken = -(-len(window.samples) // frame)
         parts.append(np.array(log_probs[0, : min(n_frames, n_spoken)]))
         duration = window.end
@@ -61,7 +63,7 @@ def _by_ctc(model: LoadedModel, aligner: Aligner, blocks: Iterable[Samples], tex
     return words_from_log_probs(text, frames, model.tokenizer, duration, frame / config.sample_rate), duration
 
 
-def pad_after(samples: Samples, sample_rate: int) -> Samples:
+def _pad_after(samples: Samples, sample_rate: int) -> Samples:
     """Silence after a window that is shorter than a model takes, so that its times stay."""
     missing = sample_rate - len(samples)
     return samples if missing <= 0 else np.pad(samples, (0, missing))
@@ -85,13 +87,22 @@ def _by_attention(model: LoadedModel, samples: Samples, text: str, prompt: Promp
     rate = model.config.preprocessor.sample_rate
     padded = pad_to_minimum(samples, rate)
     ids = encode_prompt(prompt, model.config.prompt.format, model.tokenizer)
-    tokens = model.tokenizer.encode(" ".join(text.split()), prompt.target_lang)
+    # Word by word, so that those with characters that the tokenizer lacks or changes keep their own letters.
+    texts = text.split()
+    encoded_words = [model.tokenizer.encode(word, prompt.target_lang) for word in texts]
+    word_of = np.repeat(np.arange(len(texts)), [len(tokens) for tokens in encoded_words])
+    tokens = [token for word in encoded_words for token in word]
     room = model.config.decoder.max_sequence_length - len(ids)
     if len(tokens) > room:
         raise AlignmentError(f"The text has {len(tokens)} tokens; the decoder has room for {room}. Cut it into parts.")
     encoded = model.network.encode(model.preprocessor([padded]))
-    audio = Audio(padded, rate)
-    words = attention_words(model.network, encoded, ids, tokens, model.tokenizer, audio)
+    (n_frames,) = encoded.lengths
+    if len(texts) > n_frames:
+        raise AlignmentError(
+            f"The text has {len(texts)} words, the recording of {len(samples) / rate:.2f} s only {n_frames} frames. "
+            "Is it the text of this recording?"
+        )
+    words = place_words(texts, word_of, model.network, encoded, ids, tokens, Audio(padded, rate))
     shift, duration = (len(padded) - len(samples)) // 2 / rate, len(samples) / rate
     return [_earlier(word, shift, duration) for word in words]
 

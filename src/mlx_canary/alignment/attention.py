@@ -42,7 +42,7 @@ def attention_words(
     heads: Collection[tuple[int, int]] | None = None,
     frame_duration: float = FRAME_DURATION,
 ) -> tuple[Word, ...]:
-    """When each word of a text was spoken.
+    """When each word of a decoded text was spoken.
 
     Args:
         network: The model that heard the recording.
@@ -61,14 +61,41 @@ def attention_words(
         AlignmentError: The checkpoint does not have one of the heads.
     """
     texts, word_of = words_of_tokens(tokens, tokenizer)
+    return place_words(texts, word_of, network, encoded, prompt, tokens, audio, heads, frame_duration)
+
+
+def place_words(
+    texts: list[str],
+    word_of: Ints,
+    network: CanaryNetwork,
+    encoded: EncoderOutput,
+    prompt: Sequence[int],
+    tokens: Sequence[int],
+    audio: Audio,
+    heads: Collection[tuple[int, int]] | None = None,
+    frame_duration: float = FRAME_DURATION,
+) -> tuple[Word, ...]:
+    """The same for words that are already known.
+
+    Args:
+        texts: The words.
+        word_of: Which of them each token (U,) belongs to, -1 for none.
+        network: As for `attention_words`, like all that follow.
+        encoded: (1, S, W).
+        prompt: Before the text.
+        tokens: Of the text.
+        audio: (N,).
+        heads: Or chosen.
+        frame_duration: In seconds.
+    """
     (n_frames,) = encoded.lengths
-    if not texts or len(texts) > n_frames:
+    spoken = word_of >= 0
+    if not spoken.any() or len(texts) > n_frames:
         return settle_times(texts, [None] * len(texts), [None] * len(texts), audio.duration)
     layers = cross_attention(network, encoded, mx.array([[*prompt, *tokens]]))
     # The row before a token's own is the one that predicts it: it looks where the token is spoken.
     rows = slice(len(prompt) - 1, len(prompt) - 1 + len(tokens))
     weights = np.stack([np.array(layer[0, :, rows, :n_frames], np.float64) for layer in layers])
-    spoken = word_of >= 0
     evidence = word_evidence(_used_heads(weights[:, :, spoken], heads), word_of[spoken], len(texts))
     pauses = pause_odds(audio.samples, n_frames, round(frame_duration * audio.sample_rate))
     expected = expected_lengths(texts, int((pauses < 0).sum()), _LONGEST_CHARACTER / frame_duration)
@@ -78,19 +105,23 @@ def attention_words(
 
 
 def words_of_tokens(tokens: Sequence[int], tokenizer: CanaryTokenizer) -> tuple[list[str], Ints]:
-    """The words of a text, and for each token (U,) which of them it belongs to, -1 for special tokens."""
-    special = set(tokenizer.special_tokens)
-    words = tokenizer.decode(tokens, skip_special=True).split()
+    """The words of a text, and for each token (U,) which of them it belongs to, -1 for special tokens.
+
+    A special token parts words, as in the texts with time tokens that some checkpoints write.
+    """
+    words: list[str] = []
     word_of = np.full(len(tokens), -1)
-    plain: list[int] = []
+    stretch: list[int] = []  # ids since the last special token
     for u, token in enumerate(tokens):
-        piece = tokenizer.piece(token)
-        if piece in special:
+        if token in tokenizer.special_ids:
+            words += tokenizer.decode(stretch).split()
+            stretch = []
             continue
-        plain.append(token)
-        n_begun = len(tokenizer.decode(plain).split()) + (piece == "▁")
-        word_of[u] = min(max(n_begun - 1, 0), len(words) - 1)
-    return words, word_of
+        stretch.append(token)
+        n_begun = len(tokenizer.decode(stretch).split()) + (tokenizer.piece(token) == "▁")
+        word_of[u] = len(words) + max(n_begun - 1, 0)
+    words += tokenizer.decode(stretch).split()
+    return words, np.minimum(word_of, len(words) - 1)
 
 
 def _used_heads(weights: Floats, heads: Collection[tuple[int, int]] | None) -> Floats:
