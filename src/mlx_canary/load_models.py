@@ -16,12 +16,16 @@ from mlx_canary.audio.features import Preprocessor
 from mlx_canary.backend import mx
 from mlx_canary.config import FORMAT_VERSION, ModelConfig
 from mlx_canary.conversion import safetensors
-from mlx_canary.conversion.files import ALIGNER_WEIGHTS, CONFIG, WEIGHTS, Expected, WeightsFile, weights_files
+from mlx_canary.conversion.files import Expected, WeightsFile, weights_files
+from mlx_canary.conversion.names import CONFIG
 from mlx_canary.conversion.nemo import open_nemo
 from mlx_canary.conversion.source import TensorGroup, read_source, tensor_group
 from mlx_canary.conversion.translate import describe
 from mlx_canary.conversion.weights import our_tensors
 from mlx_canary.errors import CheckpointError, ConversionError, ModelNotFoundError
+from mlx_canary.hub.download import Progress
+from mlx_canary.hub.fetch import fetch
+from mlx_canary.hub.names import hub_model
 from mlx_canary.network.canary import CanaryNetwork
 from mlx_canary.network.ctc import CTCNetwork
 from mlx_canary.registry import CANARY_MODELS
@@ -49,25 +53,27 @@ class LoadedModel:
     aligner: Aligner | None
 
 
-def load_model(source: str | Path) -> LoadedModel:
+def load_model(source: str | Path, progress: Progress | None = None) -> LoadedModel:
     """Load a checkpoint.
 
     Args:
-        source: The folder of a converted checkpoint, a `.nemo` file or unpacked folder (converted in memory), a name
-            from CANARY_MODELS, or a repository `owner/name` on the Hugging Face hub.
+        source: The folder of a converted checkpoint, a `.nemo` file or unpacked folder (converted in memory), or a name
+            from CANARY_MODELS or repository `owner/name` on the Hugging Face hub, perhaps with `@revision` (downloaded
+            and converted once).
+        progress: Told what is being downloaded or converted, with the bytes done and in all.
 
     Raises:
         ModelNotFoundError: Nothing goes by that name, or it cannot be downloaded.
         CheckpointError: The folder is not a converted checkpoint, or is damaged.
         ConversionError: The `.nemo` cannot be read.
     """
-    path = locate(source)
+    path = locate(source, progress)
     return load_folder(path) if _is_converted(path) else load_nemo(path)
 
 
-def load_config(source: str | Path) -> ModelConfig:
+def load_config(source: str | Path, progress: Progress | None = None) -> ModelConfig:
     """What a checkpoint says about itself, without its weights. Arguments and errors as for `load_model`."""
-    path = locate(source)
+    path = locate(source, progress)
     if _is_converted(path):
         return read_config(path)
     with open_nemo(path) as nemo:
@@ -78,8 +84,17 @@ def _is_converted(path: Path) -> bool:
     return path.is_dir() and (path / CONFIG).is_file() and not (path / "model_config.yaml").exists()
 
 
-def locate(source: str | Path) -> Path:
-    """The file or folder that a name stands for; what is not on disk is looked for on the Hugging Face hub."""
+def locate(source: str | Path, progress: Progress | None = None) -> Path:
+    """The file or folder that a name stands for. What is not on disk is taken from the Hugging Face hub.
+
+    Args:
+        source: As for `load_model`.
+        progress: As for `fetch`.
+
+    Raises:
+        ModelNotFoundError: Nothing goes by that name, or it cannot be downloaded.
+        ConversionError: A .nemo from the hub cannot be converted.
+    """
     name = str(source)
     if name == "demo":  # a folder of that name is ./demo
         return DEMO
@@ -87,39 +102,14 @@ def locate(source: str | Path) -> Path:
         path = Path(source).expanduser()
         if path.exists():
             return path
-    except (OSError, RuntimeError) as error:  # not allowed, too long, nobody's home
+    except (OSError, RuntimeError, ValueError) as error:  # not allowed, too long, nobody's home, a zero byte
         raise ModelNotFoundError(f"There is no model at {name!r:.200}: {error!s:.200}.") from error
-    if name in CANARY_MODELS:
-        return _download(CANARY_MODELS[name].repository)
-    if name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith(".nemo"):
-        return _download(name)
+    if isinstance(source, str) and (model := hub_model(name)) is not None:
+        return fetch(model, progress)
     raise ModelNotFoundError(
-        f"There is no model {name!r}: no such file or folder, and not one of demo, {', '.join(CANARY_MODELS)}."
+        f"There is no model {name!r:.200}: no such file or folder, not one of demo, {', '.join(CANARY_MODELS)}, "
+        "and not owner/name on the Hugging Face hub."
     )
-
-
-def _download(repository: str) -> Path:
-    """A repository's converted model, or else its .nemo file, from the hub's cache or the network."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-
-    ours = [CONFIG, WEIGHTS, ALIGNER_WEIGHTS, "tokenizer.model", "tokenizers/*.model"]
-    try:
-        if repository.startswith("nvidia/"):
-            ours = []  # NVIDIA's own safetensors hold the encoder alone
-        folder = Path(snapshot_download(repository, allow_patterns=[*ours, "*.nemo"]))
-    except (RepositoryNotFoundError, LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelNotFoundError(
-            f"Cannot get {repository} from the Hugging Face hub ({reason}). Check the name and the network, "
-            "or download its .nemo file yourself and give its path."
-        ) from error
-    if (folder / CONFIG).is_file():
-        return folder
-    archives = sorted(folder.glob("*.nemo"))
-    if len(archives) != 1:
-        raise ModelNotFoundError(f"{repository} holds neither a converted model nor a single .nemo file.")
-    return archives[0]
 
 
 def load_folder(folder: Path) -> LoadedModel:

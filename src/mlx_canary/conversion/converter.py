@@ -20,8 +20,9 @@ from mlx_canary.backend import mx, nn
 from mlx_canary.config import ModelConfig, WeightsConfig
 from mlx_canary.conversion import safetensors
 from mlx_canary.conversion.config import ConversionConfig
-from mlx_canary.conversion.files import CONFIG, OURS, WEIGHTS, Expected, WeightsFile, weights_files
+from mlx_canary.conversion.files import Expected, WeightsFile, weights_files
 from mlx_canary.conversion.model_card import model_card
+from mlx_canary.conversion.names import CONFIG, OURS, WEIGHTS
 from mlx_canary.conversion.nemo import NemoCheckpoint, open_nemo
 from mlx_canary.conversion.source import SourceModel, TensorGroup, read_source
 from mlx_canary.conversion.tensors import Array, LazyTensor

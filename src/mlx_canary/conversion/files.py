@@ -9,14 +9,12 @@ from dataclasses import dataclass
 
 from mlx_canary.backend import mx
 from mlx_canary.config import ModelConfig, PreprocessorConfig
+from mlx_canary.conversion.names import ALIGNER_WEIGHTS, WEIGHTS
 from mlx_canary.conversion.rename import Recipe, aligner_recipes, network_recipes
 from mlx_canary.network.build import build_aligner, build_network, expected_tensors
 from mlx_canary.network.canary import CanaryNetwork
 from mlx_canary.network.ctc import CTCNetwork
 
-WEIGHTS, ALIGNER_WEIGHTS, CONFIG = "model.safetensors", "aligner.safetensors", "config.json"
-# What a converted folder holds; a Mac's Finder adds the last.
-OURS = {WEIGHTS, ALIGNER_WEIGHTS, CONFIG, "README.md", "vocab.txt", "tokenizer.model", "tokenizers", ".DS_Store"}
 Expected = dict[str, tuple[tuple[int, ...], mx.Dtype]]
 
 
