@@ -91,12 +91,16 @@ def _open_container(file: IO[bytes], name: str) -> Any:
             # past them.
             container_options={"format_whitelist": READABLE, "protocol_whitelist": ""},
             io_open=refuse,
-            # Tags in an old encoding must not make a recording unreadable.
-            metadata_errors="replace",
+            **_tag_options(),
         )
     except av.FFmpegError as error:
         file.seek(0)
         raise AudioError(f"{name} {describe_unreadable(file.read(64))}") from error
+
+
+def _tag_options() -> dict[str, str]:
+    """Tags in an old encoding must not make a recording unreadable. PyAV 19 reads them all, and lost the option."""
+    return {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 
 
 class _Reader:
@@ -154,6 +158,8 @@ def _frames(container: Any, track: Any, progress: _Progress) -> Iterator[Any]:
                 progress.error = error
                 if packet is not None and packet.duration and packet.time_base:
                     progress.lost_seconds += float(packet.duration * packet.time_base)
+        except ValueError as error:  # PyAV 19, when it is asked again after its decoder could not be opened
+            progress.error = progress.error or error
         if packet is None:
             return
 
