@@ -89,7 +89,7 @@ def write(path: Path, tensors: Iterable[tuple[str, mx.array]], layout: Layout) -
 def _bytes(array: mx.array) -> memoryview:
     """Little-endian contents; NumPy has no bfloat16."""
     bits = array.view(mx.uint16) if array.dtype == mx.bfloat16 else array
-    return np.ascontiguousarray(np.array(bits)).data.cast("B")
+    return np.ascontiguousarray(bits).data.cast("B")  # MLX's own memory, not a copy
 
 
 def read(path: Path) -> dict[str, StoredTensor]:
