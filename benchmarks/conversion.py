@@ -89,6 +89,8 @@ def main(checkpoint: Path, scratch: Path, runs: int) -> None:
     convert = [mlx_canary, "convert", str(checkpoint), "-o", str(output)]
     rows = [median("cp", ["cp", str(checkpoint), str(copy)], checkpoint, copy, runs, n_bytes)]
     remove(copy)
+    idle = [sys.executable, "-c", "import mlx_canary.conversion.converter"]
+    rows.append(median("load the program and end", idle, checkpoint, None, runs, 0))
     for name, options in SETTINGS.items():
         rows.append(median(f"convert {name}", [*convert, *options], checkpoint, output, runs, n_bytes))
         if name in ("float32", "4 bits"):
