@@ -29,6 +29,8 @@ from mlx_canary.longform.merging import merge
 from mlx_canary.longform.nemo_windows import plan_chunks
 from mlx_canary.nemo_longform import transcribe_like_nemo
 from mlx_canary.network.conformer import ConformerEncoder, subsampled_length, valid_frames
+from mlx_canary.streaming.options import StreamingOptions
+from mlx_canary.streaming.policies import AlignAtt, WaitK
 from mlx_canary.text.prompt import Prompt, encode_prompt
 from mlx_canary.types import Audio, EncoderOutput, Features
 
@@ -217,3 +219,21 @@ def longform(model: LoadedModel, audio: np.ndarray, timestamps: bool) -> dict[st
     if timestamps:
         entries |= {"word": _entries(found.words, "word"), "segment": _entries(found.segments, "segment")}
     return entries
+
+
+def stream(
+    model: LoadedModel, audio: np.ndarray, prompt_ids: list[int], seconds: dict[str, float], options: dict[str, Any]
+) -> Stages:
+    # NeMo replaces the number of tokens in a step by its own.
+    asked = {name: value for name, value in options.items() if name != "max_tokens_per_alignatt_step"}
+    asked["policy"] = asked.pop("streaming_policy")
+    settings = StreamingOptions(**asked, **seconds)
+    policy = {"waitk": WaitK, "alignatt": AlignAtt}[settings.policy](model, prompt_ids, settings)
+    steps, n_steps = [], 0
+    for n in range(0, len(audio), 1000):
+        policy.feed(audio[n : n + 1000])
+        if policy.n_steps > n_steps:
+            n_steps = policy.n_steps
+            steps.append(policy.tokens)
+    policy.finish()
+    return {"ids": policy.tokens, "steps": [*steps, policy.tokens]}

@@ -88,6 +88,13 @@ class DecoderCache:
         """Tokens kept so far, padding included."""
         return self.tokens[0].length
 
+    def rewind(self, n_tokens: int) -> None:
+        """Forget all tokens but the first so many; only while every item is a single row."""
+        assert self.seen is None
+        self.steps = n_tokens
+        for tokens in self.tokens:
+            tokens.length = n_tokens
+
     def place(self, n_tokens: int) -> tuple[mx.array, mx.array | None]:
         """Make room for the next U tokens: their positions (B, U), and what each may look at, (B, 1, U, L).
 

@@ -1,4 +1,4 @@
-"""Where the decoder looks while it reads a text that is already known: the probabilities of its cross-attention.
+"""Where the decoder looks while it reads: the probabilities of its cross-attention.
 
 Runs the decoder's own modules. Searching never needs the probabilities, and its fused attention never holds them.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from mlx_canary.backend import mx
 from mlx_canary.network.attention import MultiHeadAttention, split_heads
+from mlx_canary.network.cache import DecoderCache
 from mlx_canary.network.canary import CanaryNetwork
 from mlx_canary.types import EncoderOutput
 
@@ -37,6 +38,38 @@ def cross_attention(network: CanaryNetwork, encoded: EncoderOutput, ids: mx.arra
         x = x + layer.cross_attention(query, keys, values, cache.cross_mask)
         x = x + layer.feed_forward(layer.norm_feed_forward(x))
     return weights
+
+
+def step_with_attention(
+    network: CanaryNetwork, ids: mx.array, cache: DecoderCache, layer: int
+) -> tuple[mx.array, mx.array]:
+    """What `network.step` does, and where one layer looks.
+
+    Args:
+        network: Computes; is not changed.
+        ids: (B, U) the next tokens.
+        cache: Of the batch; the tokens are added to it.
+        layer: Of the decoder; negative from the end.
+
+    Returns:
+        Logits (B, U, V) and the layer's probabilities (B, H, U, S) float32.
+    """
+    decoder = network.decoder
+    positions, mask = cache.place(ids.shape[1])
+    x = decoder.embedding(ids, positions)
+    looked_at = layer % len(decoder.layers)
+    for n, (module, tokens, cross) in enumerate(zip(decoder.layers, cache.tokens, cache.cross, strict=True)):
+        if n != looked_at:
+            x = module(x, tokens, mask, cross, cache.cross_mask)
+            continue
+        y = module.norm_self_attention(x)
+        x = x + module.self_attention(y, *tokens.append(*module.self_attention.keys_values(y)), mask)
+        query = module.norm_cross_attention(x)
+        weights = _probabilities(module.cross_attention, query, cross[0], cache.cross_mask)
+        x = x + module.cross_attention(query, *cross, cache.cross_mask)
+        x = x + module.feed_forward(module.norm_feed_forward(x))
+    x = decoder.final_norm(x) if "final_norm" in decoder else x
+    return decoder.embedding.token.as_linear(x) + network.head_bias, weights
 
 
 def _probabilities(attention: MultiHeadAttention, x: mx.array, keys: mx.array, mask: mx.array | None) -> mx.array:
