@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import tempfile
 import wave
 from functools import cache
 from pathlib import Path
@@ -20,6 +22,10 @@ ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "tests" / "data"
 MODELS = sorted(path.stem for path in (DATA / "models").glob("*.nemo"))
 WAVS = {"chirp": "chirp_2s3.wav", "speech": "speech_7s01.wav", "short": "short_0s4.wav"}
+
+# No test reaches the Hugging Face hub, or a person's models: nobody is at this port, and nothing in this folder.
+_CACHE = tempfile.TemporaryDirectory(prefix="mlx-canary-cache-")
+os.environ.update(HF_ENDPOINT="http://127.0.0.1:9", MLX_CANARY_CACHE=_CACHE.name, HF_HUB_DISABLE_XET="1")
 
 # The adapter that compares the package with NeMo's recordings serves the tests too.
 sys.path.insert(0, str(ROOT / "tools"))

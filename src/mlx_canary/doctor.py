@@ -9,13 +9,15 @@ import importlib
 import importlib.metadata
 import os
 import platform
+import shlex
 import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlx_canary.errors import BackendError
+from mlx_canary.errors import BackendError, CanaryError
+from mlx_canary.hub.cache import cache_folder, cached_models, n_bytes, size_text, unfinished
 from mlx_canary.version import __version__
 
 
@@ -128,17 +130,20 @@ def _memory() -> Finding:
 
 
 def _cache() -> Finding:
-    """Where published checkpoints are downloaded to."""
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    folder = Path(HF_HUB_CACHE)
-    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    free = shutil.disk_usage(existing).free / 1e9
-    cached = sorted(path.name for path in folder.glob("models--*anary*")) if folder.is_dir() else []
-    names = ", ".join(name.removeprefix("models--").replace("--", "/") for name in cached) or "no Canary yet"
-    writable = os.access(existing, os.W_OK)
-    remedy = "" if writable else "Set HF_HOME to a folder that you can write to."
-    return Finding("Download cache", writable, f"{folder}: {names}; {free:.0f} GB free", remedy)
+    """Where models from the hub are kept."""
+    try:
+        folder = cache_folder()
+    except CanaryError as error:
+        return Finding("Model cache", False, "nowhere", str(error))
+    existing = next((parent for parent in (folder, *folder.parents) if parent.exists()), Path("/"))
+    models = [f"{entry.model} ({size_text(entry.n_bytes)})" for entry in cached_models()]
+    found = f"{folder}: {', '.join(models) or 'no models yet'}; {size_text(shutil.disk_usage(existing).free)} free"
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        return Finding("Model cache", False, found, "Set MLX_CANARY_CACHE to a folder that you can write to.")
+    if left := unfinished():
+        found += f"; {size_text(sum(map(n_bytes, left)))} of interrupted downloads"
+        return Finding("Model cache", True, found, f"To give up on them: rm -r {shlex.join(map(str, left))}")
+    return Finding("Model cache", True, found)
 
 
 def _demo() -> Finding:

@@ -7,6 +7,7 @@ thread own a model's work.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +27,8 @@ from mlx_canary.longform.journal import Journal
 from mlx_canary.longform.windows import cut_windows
 from mlx_canary.requests import TranscriptionOptions, prompts_for
 from mlx_canary.scheduler import Scheduler
+from mlx_canary.streaming.options import Policy, StreamingOptions
+from mlx_canary.streaming.session import StreamingSession
 from mlx_canary.text.prompt import Prompt, Task, encode_prompt
 from mlx_canary.text.tokenizer import CanaryTokenizer
 from mlx_canary.transcriber import Timestamps, is_silent
@@ -43,21 +46,26 @@ class CanaryModel:
 
     @classmethod
     def from_pretrained(
-        cls, source: str | Path, dtype: Literal["float32", "float16", "bfloat16"] | None = None
+        cls,
+        source: str | Path,
+        dtype: Literal["float32", "float16", "bfloat16"] | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
     ) -> CanaryModel:
         """Load a checkpoint.
 
         Args:
             source: The folder of a converted checkpoint, a `.nemo` file (converted in memory), a published name such
-                as "canary-1b-v2", or a repository on the Hugging Face hub.
+                as "canary-1b-v2", or a repository `owner/name` on the Hugging Face hub; the last two perhaps with
+                `@revision`. A model from the hub is downloaded and converted once, and found in the cache afterwards.
             dtype: What to compute in, instead of what the checkpoint is stored in.
+            progress: Called while a model is downloaded and converted: what is being done, bytes done, bytes in all.
 
         Raises:
-            ModelNotFoundError: Nothing goes by that name.
+            ModelNotFoundError: Nothing goes by that name, or it cannot be downloaded.
             CheckpointError: The folder is damaged or not a converted checkpoint.
             ConversionError: The `.nemo` cannot be read.
         """
-        loaded = load_model(source)
+        loaded = load_model(source, progress)
         if dtype is not None:
             loaded.network.set_dtype(getattr(mx, dtype))
         return cls(loaded)
@@ -218,6 +226,43 @@ class CanaryModel:
         yield from told
         for outcome in assembly.outcomes():
             _raised(outcome)
+
+    def stream(
+        self,
+        *,
+        language: str | None = None,
+        target_lang: str | None = None,
+        pnc: bool = True,
+        itn: bool = False,
+        context: str = "",
+        policy: Policy | None = None,
+        options: StreamingOptions | None = None,
+    ) -> StreamingSession:
+        """Write down sound while it is being spoken.
+
+        Args:
+            language: The language spoken; None for the checkpoint's default.
+            target_lang: Another language to write it down in.
+            pnc: Punctuation and capitals.
+            itn: Numbers as digits, where the checkpoint learned that.
+            context: Text that came before, or that holds names to expect; `canary2` checkpoints only.
+            policy: When text is written: "windowed" (ours, the default), "alignatt" or "waitk" (NeMo's).
+            options: The policy and more as one value, instead of it.
+
+        Returns:
+            A session that takes blocks of samples. Any number of them can be open at once.
+
+        Raises:
+            PromptError: The checkpoint does not have that language or option.
+        """
+        if options is not None and policy is not None:
+            raise PromptError("Give either options or policy, not both.")
+        asked = TranscriptionOptions(language=language, pnc=pnc, itn=itn, context=context)
+        spoken = self.prompt(asked).source_lang
+        if target_lang not in (None, spoken):
+            asked = replace(asked, task="translate", target_lang=target_lang)
+        settings = options or StreamingOptions(policy=policy or "windowed")
+        return StreamingSession(self._loaded, self.prompt(asked), settings)
 
     def prompt(self, options: TranscriptionOptions) -> Prompt:
         """What is asked of the network for these options; the language spoken must be known.

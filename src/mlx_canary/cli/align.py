@@ -47,6 +47,7 @@ def command(
     Example:
       mlx-canary align speech.wav speech.txt --model canary-1b-v2 -f srt -o subtitles
     """
+    from mlx_canary.cli.progress import loading_progress
     from mlx_canary.model import CanaryModel
     from mlx_canary.writers import OutputTarget, SubtitleOptions, parse_formats, render, write_outputs
 
@@ -56,7 +57,9 @@ def command(
     subtitles = SubtitleOptions(highlight_words=highlight_words)
     text = _read(text_file)
     source = file if file == "-" or file.startswith(("http://", "https://")) else Path(file)
-    transcript = CanaryModel.from_pretrained(model).align(source, text, language=language)
+    with loading_progress(model) as loading:
+        loaded = CanaryModel.from_pretrained(model, progress=loading)
+    transcript = loaded.align(source, text, language=language)
     if output_dir is None:
         click.echo(render(transcript, names[0], subtitles), nl=False)
         return

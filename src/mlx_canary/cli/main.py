@@ -59,9 +59,7 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; the one place where errors become a sentence and an exit code."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("Warning: %(message)s"))
-    logging.getLogger("mlx_canary").addHandler(handler)
+    logging.getLogger("mlx_canary").addHandler(_OnStderr())
     try:
         sys.exit(cli.main(arguments, prog_name="mlx-canary", standalone_mode=False) or 0)
     except click.exceptions.Abort:
@@ -77,6 +75,14 @@ def main(arguments: list[str] | None = None) -> Any:
         sys.exit(1)
     except CanaryError as error:
         _fail(f"Error: {error}", 1)
+
+
+class _OnStderr(logging.Handler):
+    """Prints to what stderr is at the time: a progress bar puts something of its own there, to stay below the lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kind = "Warning: " if record.levelno >= logging.WARNING else ""
+        print(f"{kind}{record.getMessage()}", file=sys.stderr)
 
 
 def _fail(message: str, code: int) -> None:

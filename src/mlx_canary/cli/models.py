@@ -12,16 +12,21 @@ import click
 def command(as_json: bool) -> None:
     """List the Canary models that exist and what each can do.
 
-    A name from this list can be given as --model; it is downloaded once. So can the folder of a converted model,
-    a .nemo file, or a repository on the Hugging Face hub.
+    A name from this list can be given as --model; it is downloaded and converted once. So can a repository owner/name
+    on the Hugging Face hub, either perhaps with @revision, the folder of a converted model, or a .nemo file. What was
+    downloaded before is marked, and listed at the end where it is not one of these.
     """
+    from mlx_canary.hub.cache import cached_models, size_text
     from mlx_canary.registry import CANARY_MODELS
     from mlx_canary.text.languages import describe_translation
 
+    cached = {str(entry.model): entry for entry in cached_models()}
     if as_json:
         rows = {name: {"repository": model.repository, "parameters": model.parameters, "license": model.license,
                        "download_bytes": model.download_bytes, "languages": model.languages.model_dump(),
-                       "word_times": model.word_times} for name, model in CANARY_MODELS.items()}  # fmt: skip
+                       "word_times": model.word_times,
+                       "folder": str(cached[model.repository].folder) if model.repository in cached else None}
+                for name, model in CANARY_MODELS.items()}  # fmt: skip
         click.echo(json.dumps(rows, indent=2))
         return
     click.echo("demo\n  included; a small model with a small world (see the README), to try things with")
@@ -31,3 +36,7 @@ def command(as_json: bool) -> None:
         click.echo(f"  transcribes {', '.join(model.languages.spoken)}")
         click.echo(f"  translates {describe_translation(model.languages)}")
         click.echo(f"  from https://huggingface.co/{model.repository}")
+        if (entry := cached.pop(model.repository, None)) is not None:
+            click.echo(f"  downloaded: {size_text(entry.n_bytes)} in {entry.folder}")
+    for name, entry in cached.items():
+        click.echo(f"{name}\n  downloaded: {size_text(entry.n_bytes)} in {entry.folder}")

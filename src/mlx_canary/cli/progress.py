@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +34,42 @@ def byte_progress(title: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def loading_progress(model: str, enabled: bool = True) -> Iterator[Callable[[str, int, int], None]]:
+    """A line while a model is loaded, and a bar while it is downloaded and converted; notes about that stay to read."""
+    title = TextColumn("{task.description}", markup=False)
+    line = (SpinnerColumn(), title, TimeElapsedColumn())
+    counting = (title, BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    visible = enabled and console.is_terminal
+    with (
+        _notes("mlx_canary.hub", visible),
+        Progress(*line, console=console, transient=True, disable=not visible, redirect_stdout=False) as bar,
+    ):
+        task = bar.add_task(f"Loading {model}", total=None)
+
+        def tell(what: str, done: int, total: int) -> None:
+            if bar.tasks[0].description != what:
+                bar.columns = counting if total else line
+                bar.reset(task, description=what, completed=done, total=total or None)
+            bar.update(task, completed=done)
+
+        yield tell
+
+
+@contextmanager
+def _notes(logger: str, enabled: bool) -> Iterator[None]:
+    """Let the notes of a logger appear on stderr, not its warnings alone."""
+    noisy = logging.getLogger(logger)
+    before = noisy.level
+    if enabled:
+        noisy.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        noisy.setLevel(before)
 
 
 class RecordingProgress:

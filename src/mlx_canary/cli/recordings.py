@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mlx_canary.backend import mx
 from mlx_canary.cli.jobs import Job
-from mlx_canary.cli.progress import RecordingProgress, recording_progress
+from mlx_canary.cli.progress import RecordingProgress, loading_progress, recording_progress
 from mlx_canary.decoding.options import DecodingOptions
 from mlx_canary.errors import CanaryError
 from mlx_canary.longform.guards import describe
@@ -31,9 +31,9 @@ def run(job: Job) -> None:
         mx.set_memory_limit(job.memory_limit)
     if job.cache_limit is not None:
         mx.set_cache_limit(job.cache_limit)
+    with loading_progress(job.model, enabled=not job.quiet) as loading:
+        model = CanaryModel.from_pretrained(job.model, dtype=job.dtype, progress=loading)
     with recording_progress(len(job.files), enabled=not job.quiet) as progress:
-        progress.say(f"Loading {job.model}")
-        model = CanaryModel.from_pretrained(job.model, dtype=job.dtype)
         if job.options.language is None:
             progress.note(f"Language: {model.prompt(job.options).source_lang} (say another with --language)")
         progress.say("Listening")

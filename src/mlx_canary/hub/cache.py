@@ -74,10 +74,10 @@ def cached_models() -> list[CachedModel]:
     return [CachedModel(model, folder, n_bytes(folder)) for model, folder in found if folder is not None]
 
 
-def unfinished_bytes() -> int:
-    """The size of interrupted downloads and conversions."""
-    partial = [entry for entry in _entries(cache_folder()) if entry.name.endswith(".partial")]
-    return n_bytes(downloads_folder()) + sum(map(n_bytes, partial))
+def unfinished() -> list[Path]:
+    """What interrupted downloads and conversions left."""
+    partial = sorted(entry for entry in _entries(cache_folder()) if entry.name.endswith(".partial"))
+    return [path for path in (downloads_folder(), *partial) if n_bytes(path)]
 
 
 def n_bytes(path: Path) -> int:
