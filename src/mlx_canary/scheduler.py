@@ -50,7 +50,7 @@ class Scheduler:
         """
         if batch_size < 1:
             raise PromptError(f"batch_size={batch_size} must be at least 1.")
-        asked = [None if options.language == AUTO else self._request(options) for _, options in requests]
+        asked = [self._request_if_known(options) for _, options in requests]
         pieces = self._pieces(requests, asked, assembly, journals)
         n_ahead = 1  # little at first, so that something is seen soon
         while ahead := list(islice(pieces, batch_size * n_ahead)):
@@ -109,12 +109,17 @@ class Scheduler:
                 assembly.expect(index, each.start, each.end)
                 done = journals[index].find(each) if journals is not None else None
                 if done is None:
-                    yield Piece(index, each, request)
+                    yield self._checked(Piece(index, each, request))
                 else:
                     assembly.add(index, each.start, done)
             silent = []
         if request is None:
             raise PromptError("Nothing is heard in the recording, so its language cannot be found out. Say language.")
+
+    def _checked(self, piece: Piece) -> Piece:
+        if not self._transcriber.has_room(piece):
+            raise PromptError("The prompt leaves no room for the text of a recording this short. Give less context.")
+        return piece
 
     def _language(self, window: Window) -> str:
         guess = self.guess(window)
@@ -145,6 +150,13 @@ class Scheduler:
             found = transcribe_like_nemo(self._model, sound.samples, request.prompts[0], timed)
             segments = nemo_segments(found, sound.duration, options.timestamps == "word")
         assembly.add(index, 0.0, (segments,))
+
+    def _request_if_known(self, options: TranscriptionOptions) -> Request | None:
+        """None for a recording whose language is to be found out."""
+        if options.language != AUTO:
+            return self._request(options)
+        candidates(self._model.config)
+        return None
 
     def _request(self, options: TranscriptionOptions) -> Request:
         return request_for(options, self._model.config, self._model.tokenizer)

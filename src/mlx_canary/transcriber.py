@@ -22,7 +22,7 @@ from mlx_canary.decoding.confidence import aggregate
 from mlx_canary.decoding.generate import Decoder
 from mlx_canary.decoding.limits import token_limit
 from mlx_canary.decoding.options import DecodingOptions
-from mlx_canary.errors import AlignmentError, PromptError
+from mlx_canary.errors import AlignmentError
 from mlx_canary.load_models import LoadedModel
 from mlx_canary.longform.activity import active_seconds
 from mlx_canary.longform.assembly import Texts
@@ -101,11 +101,7 @@ class Transcriber:
         self._decoders: dict[DecodingOptions, Decoder] = {}
 
     def __call__(self, pieces: Sequence[Piece]) -> list[Texts]:
-        """The texts of each window, decoded together where their options allow it.
-
-        Raises:
-            PromptError: A prompt leaves no room for an answer.
-        """
+        """The texts of each window, decoded together where their options allow it; every window must have room."""
         found: dict[int, Texts] = {}
         groups: dict[DecodingOptions, list[int]] = {}
         for i, piece in enumerate(pieces):
@@ -131,6 +127,13 @@ class Transcriber:
         if timestamps is not None and self.method(prompt) == "inline":
             prompt = replace(prompt, timestamp=True)
         return encode_prompt(prompt, self._model.config.prompt.format, self._model.tokenizer)
+
+    def has_room(self, piece: Piece) -> bool:
+        """Whether the prompts leave room for a text; the shorter a window, the less of it there is."""
+        config, request = self._model.config, piece.request
+        samples = pad_to_minimum(piece.window.samples, config.preprocessor.sample_rate)
+        n_prompt = max(len(self.ids(prompt, request.timestamps)) for prompt in request.prompts)
+        return token_limit(config, len(samples) // config.preprocessor.hop_length, n_prompt) > 0
 
     def _listen(self, pieces: list[Piece]) -> _Heard:
         rate = self._model.config.preprocessor.sample_rate
@@ -166,13 +169,7 @@ class Transcriber:
 
     def _limits(self, heard: _Heard, ids: list[list[int]]) -> list[int]:
         config, frames = self._model.config, heard.n_feature_frames
-        limits = [token_limit(config, n, len(prompt)) for n, prompt in zip(frames, ids, strict=True)]
-        if min(limits) < 1:
-            raise PromptError(
-                f"The prompt has {max(map(len, ids))} tokens, which leaves no room for the text of a recording this "
-                "short. Give less context."
-            )
-        return limits
+        return [token_limit(config, n, len(prompt)) for n, prompt in zip(frames, ids, strict=True)]
 
     def _again(self, piece: Piece, n: int, found: _Found, depth: int) -> _Found:
         """A doubtful window's two halves, decoded anew, where they are less doubtful."""
@@ -184,7 +181,9 @@ class Transcriber:
             return found
         parts = [replace(piece, window=half) for half in halves(window, self._model.config.preprocessor.sample_rate)]
         audible = [part for part in parts if not is_silent(part.window.samples)]
-        new = self._decode(self._listen(audible), n, depth + 1) if audible else []
+        if not all(map(self.has_room, audible)):
+            return found
+        new = self._decode(self._listen(audible), n, depth + 1)
         joined = _Found(
             tuple(segment for part in new for segment in part.segments),
             tuple(evidence for part in new for evidence in part.evidence),
@@ -202,10 +201,11 @@ class Transcriber:
         flags = doubts(evidence) + ((NO_SPEECH,) if plain and (hypothesis.no_speech_prob or 0) > 0.5 else ())
         text = self._model.tokenizer.decode(hypothesis.tokens, skip_special=True).strip()
         confidences = self._word_confidences(hypothesis)
-        if request.timestamps is None or not text:
+        timed = request.timestamps is not None and text
+        words = self._words(heard, request.prompts[n], hypothesis, ids) if timed else []
+        if not words:
             mean = aggregate(confidences, "mean")
             return _Found((Segment(text, window.start, window.end, confidence=mean, flags=flags),), (evidence,))
-        words = self._words(heard, request.prompts[n], hypothesis, ids)
         if len(words) == len(confidences):
             words = [replace(word, confidence=c) for word, c in zip(words, confidences, strict=True)]
         segments = sentences(_placed(words, len(samples) / rate, window), _MAX_PAUSE)
