@@ -78,7 +78,7 @@ def _failed(model: HubModel, error: Exception, again: str) -> ModelNotFoundError
         return ModelNotFoundError(f"The disk is full while downloading {model}. Free some space.{again}")
     if code is not None and getattr(error, "filename", None) is not None:
         assert isinstance(error, OSError)
-        return ModelNotFoundError(f"{error.filename} cannot be written: {error.strerror}. Is MLX_CANARY_CACHE right?")
+        return ModelNotFoundError(f"{error.filename} cannot be used: {error.strerror}. Mend that, or MLX_CANARY_CACHE.")
     if "Timeout" in type(error).__name__:  # each client has classes of its own
         return Unreachable(f"{_endpoint()} does not answer, so {model} cannot be had now. Try again later.{again}")
     return Unreachable(
