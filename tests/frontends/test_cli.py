@@ -371,7 +371,9 @@ def long_recording(path: Path, minutes: float) -> Path:
 def test_interrupted_by_the_user_no_half_written_file_is_left(tmp_path):
     """Only notes from which --resume goes on, under a hidden name."""
     long_recording(tmp_path / "long.wav", 30)
-    process = spawn("transcribe", "long.wav", "-m", MODEL, "-l", "en", "-o", "out", "-f", "txt,json", cwd=tmp_path)
+    arguments = ("transcribe", "long.wav", "-m", MODEL, "-l", "en", "-o", "out", "-f", "txt,json")
+    # Whoever runs the tests in the background may ignore interruptions, and the process would inherit that.
+    process = spawn(*arguments, cwd=tmp_path, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     notes = tmp_path / "out"
     deadline = time.monotonic() + 60
     while process.poll() is None and not list(notes.glob(".*.jsonl")) and time.monotonic() < deadline:

@@ -30,7 +30,14 @@ def large(tmp_path_factory) -> Iterator[Path]:
     path.unlink()
 
 
-def start(nemo: Path, folder: Path, *options: str, before: Callable[[], None] | None = None) -> subprocess.Popen[str]:
+def interruptible() -> None:
+    """Whoever runs the tests in the background may ignore interruptions, and the process would inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def start(
+    nemo: Path, folder: Path, *options: str, before: Callable[[], None] | None = interruptible
+) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "mlx_canary", "convert", str(nemo), "-o", str(folder), *options]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=before)
 
