@@ -21,6 +21,7 @@ from mlx_canary.audio.features import normalize, pad_to_minimum
 from mlx_canary.decoding.generate import Decoder
 from mlx_canary.decoding.limits import token_limit
 from mlx_canary.decoding.options import DecodingOptions
+from mlx_canary.errors import PromptError
 from mlx_canary.load_models import Aligner, LoadedModel
 from mlx_canary.longform.merging import merge_windows
 from mlx_canary.longform.nemo_windows import HOUR, plan_chunks
@@ -61,6 +62,9 @@ def transcribe_like_nemo(model: LoadedModel, samples: Samples, prompt: Prompt, t
         samples: (N,) at the checkpoint's rate.
         prompt: What is asked.
         timestamps: Whether to find words and segments.
+
+    Raises:
+        PromptError: The prompt leaves no room for a text.
     """
     samples = pad_to_minimum(samples, model.config.preprocessor.sample_rate)
     if model.aligner is None:
@@ -101,6 +105,8 @@ def _decode(
     model: LoadedModel, features: Features, ids: list[int], limit: int, prompt: Prompt
 ) -> list[tuple[int, ...]]:
     """One window after the other: in a batch NeMo's beam gives the same, but ours need not hold them all at once."""
+    if limit < 1:
+        raise PromptError("The prompt leaves no room for the text of a recording this short. Give less context.")
     decoder = Decoder(model.network, model.tokenizer, _AS_NEMO)
     found = []
     for frames, length in zip(features.frames, features.lengths, strict=True):

@@ -72,8 +72,15 @@ class TranscriptionOptions:
             )
         if self.longform not in ("quiet", "nemo"):
             raise PromptError(f"longform={self.longform!r} is not one of: 'quiet', 'nemo'.")
-        if self.longform == "nemo" and (self.decoding is not None or self.also_translate):
-            raise PromptError("longform='nemo' does what NeMo does: no other decoding, and one text at a time.")
+        if self.longform == "nemo":
+            self._check_nemo()
+
+    def _check_nemo(self) -> None:
+        for name in ("decoding", "also_translate", "shortest_window", "longest_window"):
+            if getattr(self, name):
+                raise PromptError(f"longform='nemo' does what NeMo does: {name} cannot be chosen with it.")
+        if self.language == AUTO:
+            raise PromptError("longform='nemo' does what NeMo does: the language must be said.")
 
 
 def prompts_for(options: TranscriptionOptions, config: ModelConfig, tokenizer: CanaryTokenizer) -> tuple[Prompt, ...]:

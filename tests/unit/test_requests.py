@@ -1,0 +1,309 @@
+"""What callers may ask of a checkpoint, what is refused and in which words, and languages that are to be found out."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import DATA, clip, loaded
+
+from mlx_canary import (
+    Audio,
+    CanaryModel,
+    ConversionConfig,
+    DecodingOptions,
+    Prompt,
+    PromptError,
+    TranscriptionOptions,
+    convert,
+)
+from mlx_canary.config import LanguageConfig
+from mlx_canary.decoding.language import LanguageGuess
+from mlx_canary.nemo_longform import transcribe_like_nemo
+from mlx_canary.requests import default_language, own_decoding, prompts_for, request_for, window_lengths
+
+RATE = 16000
+FLASH, UNIFIED = "canary2-flash", "canary2-unified"
+SPEECH, CHIRP = Audio(clip("speech"), RATE), Audio(clip("chirp"), RATE)
+SILENCE = Audio(np.zeros(3 * RATE, np.float32), RATE)
+
+
+def model(name: str) -> CanaryModel:
+    return CanaryModel(loaded(name))
+
+
+def changed(name: str, **values) -> CanaryModel:
+    """A checkpoint whose config says something else."""
+    parts = loaded(name)
+    return CanaryModel(replace(parts, config=parts.config.model_copy(update=values)))
+
+
+# What no checkpoint could do.
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"task": "sing"}, "task='sing' is neither 'transcribe' nor 'translate'."),
+        ({"timestamps": "char"}, "timestamps='char' is not one of: 'word', 'segment', None."),
+        ({"longform": "fast"}, "longform='fast' is not one of: 'quiet', 'nemo'."),
+        ({"longest_window": 0.5}, "Windows of None to 0.5 s are not possible; expected 1 <= shortest_window"),
+        ({"longest_window": 61}, "Windows of None to 61 s are not possible"),
+        ({"shortest_window": 20, "longest_window": 10}, "Windows of 20 to 10 s are not possible"),
+        ({"shortest_window": -3}, "Windows of -3 to None s are not possible"),
+        ({"longest_window": float("nan")}, "Windows of None to nan s are not possible"),
+        ({"longform": "nemo", "decoding": DecodingOptions()}, "decoding cannot be chosen with it"),
+        ({"longform": "nemo", "also_translate": ("de",)}, "also_translate cannot be chosen with it"),
+        ({"longform": "nemo", "longest_window": 30}, "longest_window cannot be chosen with it"),
+        ({"longform": "nemo", "language": "auto"}, "longform='nemo' does what NeMo does: the language must be said."),
+    ],
+)
+def test_options_that_make_no_sense(options, message):
+    with pytest.raises(PromptError, match=re.escape(message)):
+        TranscriptionOptions(**options)
+
+
+# What this checkpoint cannot do.
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        (FLASH, {"language": "it"}, "does not know the spoken language 'it'. It knows: en, de, es, fr."),
+        (FLASH, {"task": "translate", "target_lang": "it"}, "does not know the target language 'it'."),
+        (FLASH, {"also_translate": ("it",)}, "does not know the target language 'it'."),
+        (FLASH, {"target_lang": "de"}, "target_lang='de' is for task='translate'."),
+        (FLASH, {"task": "translate"}, "Translating needs two languages; both are 'en'. Say target_lang."),
+        (FLASH, {"also_translate": ("de", "de")}, "The same text is asked for twice: en, de, de."),
+        (FLASH, {"also_translate": ("en",)}, "The same text is asked for twice: en, en."),
+        (FLASH, {"context": "<|de|>"}, "The context must be plain text"),
+        (UNIFIED, {"language": "tlh"}, "no token '<|tlh|>'"),
+        ("canary1-agg-gz", {"context": "names"}, "('canary') has no place for context."),
+        ("canary1-agg-gz", {"itn": True}, "has no place for itn."),
+    ],
+)
+def test_what_the_checkpoint_cannot_do(name, options, message):
+    """Said before any sound is read."""
+    with pytest.raises(PromptError, match=re.escape(message)):
+        model(name).transcribe("no such file.wav", options=TranscriptionOptions(**options))
+    with pytest.raises(PromptError, match=re.escape(message)):
+        model(name).prompt(TranscriptionOptions(**options))
+
+
+def test_a_target_that_is_the_spoken_language_is_none():
+    """As callers write it who always give both."""
+    asked = TranscriptionOptions(language="de", target_lang="de")
+    assert model(FLASH).prompt(asked) == model(FLASH).prompt(TranscriptionOptions(language="de"))
+
+
+def test_prompts_are_the_text_and_its_translations():
+    config, tokenizer = loaded(FLASH).config, loaded(FLASH).tokenizer
+    options = TranscriptionOptions(language="de", also_translate=("en", "fr"), pnc=False, context="Namen")
+    common = {"pnc": False, "decodercontext": "Namen"}
+    assert prompts_for(options, config, tokenizer) == (
+        Prompt("de", "de", "transcribe", **common),
+        Prompt("de", "en", "translate", **common),
+        Prompt("de", "fr", "translate", **common),
+    )
+
+
+# The checkpoint's own ways.
+
+
+def spoken(*codes: str) -> LanguageConfig:
+    return LanguageConfig(spoken=codes, translation="none", translated=(), pnc_switch=True)
+
+
+@pytest.mark.parametrize(
+    ("languages", "expected"), [(None, "en"), (spoken("de", "en"), "en"), (spoken("pl"), "pl")], ids=str
+)
+def test_the_language_where_none_is_said(languages, expected):
+    assert default_language(changed(FLASH, languages=languages).config) == expected
+
+
+def test_the_language_must_be_said_where_it_is_not_clear():
+    config = changed(FLASH, languages=spoken("pl", "cs")).config
+    with pytest.raises(PromptError, match="Say which language is spoken; canary2-flash knows: pl, cs"):
+        default_language(config)
+
+
+@pytest.mark.parametrize(
+    ("shortest", "longest", "trained", "expected"),
+    [
+        (None, None, None, (20, 35)),
+        (None, None, 40.0, (20, 35)),
+        (None, None, 14.0, (8, 14)),
+        (None, 7.0, None, (4, 7)),
+        (None, 60.0, 30.0, (240 / 7, 60)),
+        (5.0, None, None, (5, 35)),
+        (50.0, None, None, (50, 50)),
+        (10.0, 12.0, 5.0, (10, 12)),
+        (1.0, 1.0, None, (1, 1)),
+    ],
+)
+def test_window_lengths(shortest, longest, trained, expected):
+    options = TranscriptionOptions(shortest_window=shortest, longest_window=longest)
+    config = changed(FLASH, longest_training_item=trained).config
+    assert window_lengths(options, config) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("section", "expected"),
+    [
+        ({}, DecodingOptions()),
+        ({"beam_size": 4}, DecodingOptions(beam_size=4)),
+        ({"beam_size": 4, "length_penalty": 0.5}, DecodingOptions(beam_size=4, length_penalty=0.5)),
+        ({"length_penalty": 0.5}, DecodingOptions()),
+        ({"strategy": "greedy", "beam_size": 4}, DecodingOptions()),
+        ({"strategy": "greedy_batch", "beam_size": 4}, DecodingOptions()),
+    ],
+    ids=str,
+)
+def test_decoding_as_the_checkpoint_says(section, expected):
+    parts = loaded(FLASH)
+    decoding = parts.config.decoding.model_copy(update=section)
+    config = changed(FLASH, decoding=decoding).config
+    assert own_decoding(config) == expected
+    assert request_for(TranscriptionOptions(), config, parts.tokenizer).decoding == expected
+    greedy = TranscriptionOptions(decoding=DecodingOptions())
+    assert request_for(greedy, config, parts.tokenizer).decoding == DecodingOptions()
+
+
+def test_a_converted_checkpoint_with_beams_uses_them(tmp_path):
+    """Fine-tunes may say so; beams of four find a text of no smaller probability."""
+    convert(ConversionConfig(nemo_file=DATA / f"models/{FLASH}.nemo", output_dir=tmp_path / "model"))
+    config = json.loads((tmp_path / "model/config.json").read_text(encoding="utf-8"))
+    config["decoding"] |= {"strategy": "beam", "beam_size": 4}
+    shutil.copytree(tmp_path / "model", tmp_path / "beams")
+    (tmp_path / "beams/config.json").write_text(json.dumps(config), encoding="utf-8")
+    beams, plain = (CanaryModel.from_pretrained(tmp_path / folder) for folder in ("beams", "model"))
+    german = TranscriptionOptions(language="de")
+    asked = replace(german, decoding=DecodingOptions(beam_size=4))
+    assert beams.transcribe(CHIRP, options=german) == plain.transcribe(CHIRP, options=asked)
+    greedy = replace(german, decoding=DecodingOptions())
+    assert beams.transcribe(CHIRP, options=greedy) == plain.transcribe(CHIRP, options=german)
+
+
+# Finding the language out.
+
+
+def test_a_language_that_both_ways_find_is_used():
+    guess = model(FLASH).detect_language(SPEECH)
+    assert guess.language == "en"
+    assert set(guess.by_tag) == set(guess.by_text) == {"en", "de", "es", "fr"}
+    for shares in (guess.by_tag, guess.by_text):
+        assert sum(shares.values()) == pytest.approx(1)
+        assert all(0 <= share <= 1 for share in shares.values())
+    found = model(FLASH).transcribe(SPEECH, language="auto")
+    assert found == model(FLASH).transcribe(SPEECH, language="en")
+    assert found.source_lang == "en"
+
+
+def test_a_disagreement_is_no_answer():
+    assert LanguageGuess({"en": 0.9, "de": 0.1}, {"en": 0.4, "de": 0.6}).language is None
+    guess = model(FLASH).detect_language(CHIRP)
+    assert guess.language is None
+    message = (
+        r"cannot be told for certain \(by its tag: en \d+%, de \d+%.*; by a short text: en \d+%.*\)\. Say language"
+    )
+    with pytest.raises(PromptError, match=message):
+        model(FLASH).transcribe(CHIRP, language="auto")
+
+
+def test_one_unclear_recording_stops_no_other():
+    auto = TranscriptionOptions(language="auto", also_translate=("fr",))
+    outcomes = list(model(FLASH).transcribe_each([(CHIRP, auto), (SPEECH, auto), (SILENCE, auto)]))
+    assert [outcome.error is None for outcome in outcomes] == [False, True, False]
+    assert outcomes[1].transcript.translations[0].target_lang == "fr"
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 80])
+def test_silence_has_no_language(seconds):
+    silence = Audio(np.zeros(seconds * RATE, np.float32), RATE)
+    with pytest.raises(PromptError, match="Nothing is heard in the recording, so its language cannot be found out"):
+        model(FLASH).transcribe(silence, language="auto")
+    with pytest.raises(PromptError, match="Nothing is heard in the recording"):
+        model(FLASH).detect_language(silence)
+
+
+def test_silence_before_the_first_words_is_kept():
+    """The first window in which something is heard decides; those before it are still part of the recording."""
+    pause = np.zeros(RATE // 2, np.float32)
+    samples = np.concatenate([np.zeros(41 * RATE, np.float32), *[clip("speech"), pause] * 3])
+    found = model(FLASH).transcribe(Audio(samples, RATE), language="auto")
+    assert found == model(FLASH).transcribe(Audio(samples, RATE), language="en")
+    assert [segment.text[:4] for segment in found.segments] == ["", "", "Good"]
+    assert found.segments[0].start == 0
+    assert found.text.startswith("Good morning")
+
+
+def test_a_checkpoint_that_names_no_languages_cannot_choose():
+    """Said before any sound is read."""
+    with pytest.raises(PromptError, match="canary2-unified does not say which languages it knows"):
+        model(UNIFIED).transcribe("no such file.wav", language="auto")
+    with pytest.raises(PromptError, match="canary2-unified does not say which languages it knows"):
+        model(UNIFIED).detect_language(SPEECH)
+
+
+def test_a_translation_into_the_language_that_is_found():
+    into_english = TranscriptionOptions(language="auto", task="translate", target_lang="en")
+    with pytest.raises(PromptError, match="Translating needs two languages; both are 'en'"):
+        model(FLASH).transcribe(SPEECH, options=into_english)
+
+
+# As NeMo does it.
+
+
+@pytest.mark.parametrize(
+    ("name", "timestamps"),
+    [
+        *((name, timestamps) for name in (FLASH, UNIFIED) for timestamps in (None, "segment", "word")),
+        ("canary1-agg-gz", None),
+    ],
+)
+def test_nemos_way_by_the_public_door(name, timestamps):
+    """The texts and times of `transcribe_like_nemo`, which is compared with NeMo's own recordings."""
+    pause = np.zeros(RATE // 2, np.float32)
+    samples = np.concatenate([clip("speech"), pause, clip("chirp"), pause] * 4)[: 41 * RATE]
+    options = TranscriptionOptions(language="en", longform="nemo", timestamps=timestamps)
+    transcript = model(name).transcribe(Audio(samples, RATE), options=options)
+    expected = transcribe_like_nemo(loaded(name), samples, Prompt("en", "en"), timestamps is not None)
+    assert transcript.text.split() == expected.text.split()
+    if not expected.words:
+        assert len(transcript.segments) == 1
+        return
+    assert [s.text.split() for s in transcript.segments] == [s.text.split() for s in expected.segments]
+    times = [time for segment in transcript.segments for time in (segment.start, segment.end)]
+    assert times == sorted(times)
+    assert 0 <= times[0] <= times[-1] <= transcript.duration
+    words = [(word.text, word.start, word.end) for word in transcript.words]
+    if timestamps == "word":
+        rising = [time for word in expected.words for time in (word.start, word.end)]
+        assert [text for text, _, _ in words] == [word.text for word in expected.words]
+        if rising == sorted(rising) and min(rising) >= 0:
+            assert [(start, end) for _, start, end in words] == [
+                pytest.approx((word.start, min(word.end, transcript.duration))) for word in expected.words
+            ]
+    else:
+        assert words == []
+
+
+def test_nemo_has_no_times_for_the_oldest_checkpoint():
+    options = TranscriptionOptions(language="en", longform="nemo", timestamps="word")
+    with pytest.raises(PromptError, match=r"\('canary'\) has no place for timestamp"):
+        model("canary1-agg-gz").transcribe(SPEECH, options=options)
+
+
+def test_nemos_way_with_silence_and_with_failures():
+    options = TranscriptionOptions(language="en", longform="nemo")
+    crowded = replace(options, context="the weather was cold " * 200)
+    requests = [(SILENCE, options), ("no such file.wav", options), (CHIRP, crowded), (CHIRP, options)]
+    silent, missing, full, heard = model(FLASH).transcribe_each(requests)
+    assert silent.transcript.segments == ()
+    assert "no such file" in str(missing.error)
+    assert "leaves no room" in str(full.error)
+    assert heard.transcript.text == "Hello, the weather is cold."
