@@ -98,7 +98,7 @@ def _open_container(file: IO[bytes], name: str) -> Any:
         raise AudioError(f"{name} {describe_unreadable(file.read(64))}") from error
 
 
-def _tag_options() -> dict[str, str]:
+def _tag_options() -> dict[str, Any]:
     """Tags in an old encoding must not make a recording unreadable. PyAV 19 reads them all, and lost the option."""
     return {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 

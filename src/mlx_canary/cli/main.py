@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 import sys
 from typing import Any
 
 import click
 
+from mlx_canary.cli.terminal import abandon_stdout, never_refuse_text, visible, wants_colour
 from mlx_canary.errors import CanaryError
 from mlx_canary.version import __version__
 
@@ -60,8 +60,9 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; the one place where errors become a sentence and an exit code."""
     logging.getLogger("mlx_canary").addHandler(_OnStderr())
+    never_refuse_text()
     try:
-        sys.exit(cli.main(arguments, prog_name="mlx-canary", standalone_mode=False) or 0)
+        sys.exit(cli.main(arguments, prog_name="mlx-canary", standalone_mode=False, color=wants_colour()) or 0)
     except click.exceptions.Abort:
         _fail("Interrupted.", 130)
     except KeyboardInterrupt:
@@ -69,12 +70,16 @@ def main(arguments: list[str] | None = None) -> Any:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader of our output is gone. Python would complain about it once more when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of our output is gone
+        abandon_stdout()
         sys.exit(1)
     except CanaryError as error:
         _fail(f"Error: {error}", 1)
+    except OSError as error:
+        if error.filename is not None:  # stdout has no name; all others should be errors of ours by now
+            raise
+        abandon_stdout()
+        _fail(f"Error: Standard output cannot be written: {error.strerror or error}.", 1)
 
 
 class _OnStderr(logging.Handler):
@@ -82,9 +87,9 @@ class _OnStderr(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         kind = "Warning: " if record.levelno >= logging.WARNING else ""
-        print(f"{kind}{record.getMessage()}", file=sys.stderr)
+        print(visible(f"{kind}{record.getMessage()}", sys.stderr), file=sys.stderr)
 
 
 def _fail(message: str, code: int) -> None:
-    click.echo(message, err=True)
+    click.echo(visible(message, sys.stderr), err=True)
     sys.exit(code)

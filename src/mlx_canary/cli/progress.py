@@ -22,6 +22,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from mlx_canary.cli.terminal import visible
+
 if TYPE_CHECKING:
     from mlx_canary.types import Segment
 
@@ -31,7 +33,7 @@ def byte_progress(title: str) -> Iterator[Callable[[int, int], None]]:
     """A bar that counts bytes; call it with how many are done and how many there are."""
     columns = (TextColumn(title), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
@@ -99,20 +101,25 @@ class RecordingProgress:
 
     def note(self, line: str) -> None:
         """A line on stderr that stays."""
-        self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        line = visible(line, sys.stderr)
+        self._bar.console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def print(self, text: str) -> None:
         """A result on stdout."""
-        sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+        if not self._bar.disable:
+            self._bar.stop()  # or the text would begin behind the bar, where both are on one terminal
+        sys.stdout.write(visible(text if text.endswith("\n") else f"{text}\n", sys.stdout))
         sys.stdout.flush()
+        self._bar.start()
 
 
 @contextmanager
 def recording_progress(n_recordings: int, enabled: bool) -> Iterator[RecordingProgress]:
     """A line with what is done, how much was heard and how fast; gone at the end."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
+    description = TextColumn("{task.description}", markup=False)
+    columns = (SpinnerColumn(), description, MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
-    visible = enabled and console.is_terminal
+    shown = enabled and console.is_interactive
     # rich would otherwise take stdout over, and with it the results.
-    with Progress(*columns, console=console, transient=True, disable=not visible, redirect_stdout=False) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not shown, redirect_stdout=False) as bar:
         yield RecordingProgress(bar, n_recordings)

@@ -1,0 +1,32 @@
+"""Text on its way to a terminal. Names and texts may come from anybody, and terminals obey control characters."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import sys
+from typing import TextIO
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and line feed
+
+
+def visible(text: str, stream: TextIO) -> str:
+    """What a stream may get: a terminal no control characters, everything else the text as it is."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text) if stream.isatty() else text
+
+
+def wants_colour() -> bool | None:
+    """False where the user or the terminal wants none (no-color.org), None where the terminal decides."""
+    return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
+
+
+def never_refuse_text() -> None:
+    """Write what stdout's encoding lacks as an escape, where Python would stop in the middle of the work."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def abandon_stdout() -> None:
+    """What is still to be written cannot be; otherwise Python would try, and complain, once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,109 @@
+"""What a terminal shows: texts and progress side by side, colours, names and texts that would give it orders."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import DATA, WAVS
+
+if sys.platform == "win32":
+    pytest.skip("pseudo-terminals", allow_module_level=True)
+
+import pty
+
+MODEL = str(DATA / "models/canary2-flash.nemo")
+CHIRP = str(DATA / "audio" / WAVS["chirp"])
+TEXT = b"Hello, the weather is cold."
+RED = "\x1b[31mred"
+
+
+def shown(*arguments: str, cwd: Path, **environment: str) -> tuple[int, bytes]:
+    """The command with stdout and stderr on one terminal: its exit code, and all that the terminal got."""
+    ours, theirs = pty.openpty()
+    env = {**os.environ, "TERM": "xterm", "COLUMNS": "80", **environment}
+    with subprocess.Popen(command(*arguments), cwd=cwd, stdin=theirs, stdout=theirs, stderr=theirs, env=env) as process:
+        os.close(theirs)
+        output = b""
+        try:
+            while block := os.read(ours, 65536):
+                output += block
+        except OSError:  # so Linux says that the other end is closed
+            pass
+        os.close(ours)
+    return process.returncode, output
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "mlx_canary", *arguments]
+
+
+def test_a_text_does_not_begin_behind_the_progress(tmp_path):
+    """Both are on one terminal in the most common use. The first line was '1:25 of sound ... 0:00:07The watch'."""
+    code, output = shown("transcribe", CHIRP, CHIRP, "-m", MODEL, "-l", "en", cwd=tmp_path)
+    assert code == 0
+    assert b"Loading" in output
+    lines = [re.split(rb"\x1b\[2K", line)[-1] for line in output.split(b"\n") if TEXT in line]
+    assert [re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]|\r", b"", line) for line in lines] == [TEXT, TEXT]
+
+
+def test_names_cannot_give_a_terminal_orders(tmp_path):
+    code, output = shown("transcribe", f"{RED}.wav", "-m", MODEL, "-l", "en", cwd=tmp_path)
+    assert code == 1
+    assert RED.encode() not in output
+    assert "\N{REPLACEMENT CHARACTER}[31mred.wav: no such file".encode() in output
+    assert RED.encode() not in shown("convert", RED, cwd=tmp_path)[1]
+
+
+def test_a_pipe_gets_names_as_they_are(tmp_path):
+    (tmp_path / f"{RED}.wav").write_bytes(Path(CHIRP).read_bytes())
+    result = subprocess.run(
+        command("transcribe", f"{RED}.wav", CHIRP, "-m", MODEL, "-l", "en"), capture_output=True, cwd=tmp_path
+    )
+    assert f"== {RED}.wav ==".encode() in result.stdout
+
+
+@pytest.mark.parametrize("name", ["[/bold]", "[red]x", ":smile:"])
+def test_names_are_not_markup(name, tmp_path):
+    """Such a model or recording ended in an error of the library that draws the progress, or was shown as a picture."""
+    for arguments in (("transcribe", CHIRP, "-m", name), ("transcribe", name, "-m", MODEL, "-l", "en")):
+        code, output = shown(*arguments, cwd=tmp_path)
+        assert code == 1
+        assert b"Traceback" not in output
+        assert name.encode() in output
+
+
+@pytest.mark.parametrize("variable", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_colours_only_where_they_are_wanted(variable, tmp_path):
+    """NO_COLOR held for the progress but not for `doctor` and `verify`."""
+    assert b"\x1b[32m" in shown("doctor", cwd=tmp_path, NO_COLOR="")[1]
+    assert b"\x1b" not in shown("doctor", cwd=tmp_path, **variable)[1]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
+def test_a_full_disk_behind_stdout_is_a_sentence(tmp_path):
+    with open("/dev/full", "wb") as full:
+        result = subprocess.run(
+            command("transcribe", CHIRP, "-m", MODEL, "-l", "en", "-q"),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            cwd=tmp_path,
+        )
+    assert result.returncode == 1
+    assert result.stderr == b"Error: Standard output cannot be written: No space left on device.\n"
+
+
+def test_what_the_encoding_lacks_is_escaped(tmp_path):
+    """A locale without Unicode stopped the run at the first name or text with a foreign letter."""
+    name = "größe.wav"
+    (tmp_path / name).write_bytes(Path(CHIRP).read_bytes())
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii:strict"}
+    result = subprocess.run(
+        command("transcribe", name, CHIRP, "-m", MODEL, "-l", "en"), capture_output=True, cwd=tmp_path, env=environment
+    )
+    assert result.returncode == 0
+    assert rb"== gr\xf6\xdfe.wav ==" in result.stdout
