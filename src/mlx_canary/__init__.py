@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from mlx_canary.model import CanaryModel, Outcome
     from mlx_canary.registry import CANARY_MODELS
     from mlx_canary.requests import TranscriptionOptions
+    from mlx_canary.streaming.options import StreamingOptions
+    from mlx_canary.streaming.session import StreamingSession, Update
     from mlx_canary.text.prompt import Prompt
     from mlx_canary.text.tokenizer import CanaryTokenizer
     from mlx_canary.types import Audio, EncoderOutput, Features, Hypothesis, Segment, Transcript, Word
@@ -61,9 +63,12 @@ _HOMES = {
     "Phrase": "decoding.boosting",
     "Prompt": "text.prompt",
     "Segment": "types",
+    "StreamingOptions": "streaming.options",
+    "StreamingSession": "streaming.session",
     "SubtitleOptions": "writers",
     "Transcript": "types",
     "TranscriptionOptions": "requests",
+    "Update": "streaming.session",
     "Word": "types",
     "convert": "conversion.converter",
     "load_audio": "audio.load",
@@ -100,9 +105,12 @@ __all__ = [
     "Prompt",
     "PromptError",
     "Segment",
+    "StreamingOptions",
+    "StreamingSession",
     "SubtitleOptions",
     "Transcript",
     "TranscriptionOptions",
+    "Update",
     "Word",
     "__version__",
     "convert",

@@ -7,6 +7,7 @@ thread own a model's work.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +27,8 @@ from mlx_canary.longform.journal import Journal
 from mlx_canary.longform.windows import cut_windows
 from mlx_canary.requests import TranscriptionOptions, prompts_for
 from mlx_canary.scheduler import Scheduler
+from mlx_canary.streaming.options import Policy, StreamingOptions
+from mlx_canary.streaming.session import StreamingSession
 from mlx_canary.text.prompt import Prompt, Task, encode_prompt
 from mlx_canary.text.tokenizer import CanaryTokenizer
 from mlx_canary.transcriber import Timestamps, is_silent
@@ -223,6 +226,43 @@ class CanaryModel:
         yield from told
         for outcome in assembly.outcomes():
             _raised(outcome)
+
+    def stream(
+        self,
+        *,
+        language: str | None = None,
+        target_lang: str | None = None,
+        pnc: bool = True,
+        itn: bool = False,
+        context: str = "",
+        policy: Policy | None = None,
+        options: StreamingOptions | None = None,
+    ) -> StreamingSession:
+        """Write down sound while it is being spoken.
+
+        Args:
+            language: The language spoken; None for the checkpoint's default.
+            target_lang: Another language to write it down in.
+            pnc: Punctuation and capitals.
+            itn: Numbers as digits, where the checkpoint learned that.
+            context: Text that came before, or that holds names to expect; `canary2` checkpoints only.
+            policy: When text is written: "windowed" (ours, the default), "alignatt" or "waitk" (NeMo's).
+            options: The policy and more as one value, instead of it.
+
+        Returns:
+            A session that takes blocks of samples. Any number of them can be open at once.
+
+        Raises:
+            PromptError: The checkpoint does not have that language or option.
+        """
+        if options is not None and policy is not None:
+            raise PromptError("Give either options or policy, not both.")
+        asked = TranscriptionOptions(language=language, pnc=pnc, itn=itn, context=context)
+        spoken = self.prompt(asked).source_lang
+        if target_lang not in (None, spoken):
+            asked = replace(asked, task="translate", target_lang=target_lang)
+        settings = options or StreamingOptions(policy=policy or "windowed")
+        return StreamingSession(self._loaded, self.prompt(asked), settings)
 
     def prompt(self, options: TranscriptionOptions) -> Prompt:
         """What is asked of the network for these options; the language spoken must be known.

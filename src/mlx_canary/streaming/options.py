@@ -58,6 +58,14 @@ class StreamingOptions:
         ):
             if not least <= getattr(self, name) <= most:
                 raise PromptError(f"{name}={getattr(self, name)} must be a number of seconds from {least} to {most}.")
+        for name, at_least in (
+            ("waitk_lagging", 0),
+            ("alignatt_thr", 0),
+            ("exclude_sink_frames", 0),
+            ("max_generation_length", 1),
+        ):
+            if getattr(self, name) < at_least:
+                raise PromptError(f"{name}={getattr(self, name)} must be at least {at_least}.")
         if self.longest_segment is not None and not 2.0 <= self.longest_segment < math.inf:
             raise PromptError(f"longest_segment={self.longest_segment} must be a number of seconds from 2.")
         if self.policy == "windowed" and self.segment_limit > 60:

@@ -27,24 +27,33 @@ _POOL = 5  # NeMo's smoothing averages so many tokens by so many frames
 
 
 class Policy(Protocol):
-    """Decides when tokens are written, for one stretch of sound.
+    """Decides when tokens are written, for one stretch of sound."""
 
-    Attributes:
-        tokens: All tokens so far.
-        n_fixed: How many of them will not change.
-        n_heard: Samples that the fixed tokens may have been taken from.
-        stopped: Whether nothing more will be written.
-        looped: Whether the text was cut off because it repeated itself.
-    """
+    @property
+    def tokens(self) -> list[int]:
+        """All tokens so far."""
 
-    tokens: list[int]
-    n_fixed: int
-    n_heard: int
-    stopped: bool
-    looped: bool
+    @property
+    def n_fixed(self) -> int:
+        """How many of them will not change."""
+
+    @property
+    def n_heard(self) -> int:
+        """Samples that the fixed tokens may have been taken from."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing more will be written."""
+
+    @property
+    def looped(self) -> bool:
+        """Whether the text was cut off because it repeated itself."""
 
     def feed(self, samples: Samples) -> None:
         """More sound (n,); the result does not depend on how it is divided."""
+
+    def cut(self, n_samples: int) -> None:
+        """Forget the sound after so many samples; not less than `n_heard`."""
 
     def finish(self) -> None:
         """There is no more: all tokens are fixed."""
@@ -90,6 +99,11 @@ class NemoPolicy:
             n = self._n_wanted
             new, self._pending = self._pending[:n], self._pending[n:]
             self._step(new, last=False)
+
+    def cut(self, n_samples: int) -> None:
+        """Forget sound that no step has heard."""
+        assert n_samples >= self.n_heard
+        self._pending = self._pending[: n_samples - self.n_heard]
 
     def finish(self) -> None:
         """The last step, with what is left."""
@@ -175,12 +189,12 @@ class AlignAtt(NemoPolicy):
         # NeMo's encoder gives the frames of one feature frame more than it calls valid.
         n_stored = subsampled_length(len(self._buffer) // self._hop + 1, self._factor)
         attention = np.pad(attention, ((0, 0), (0, max(0, n_stored - attention.shape[1]))))
-        n_sink = self._options.exclude_sink_frames
+        n_sink: int = self._options.exclude_sink_frames
         if not self.tokens and attention.shape[1] <= n_sink:
             n_sink = attention.shape[1] // 2
         elif self._dropped:
             n_sink = 0
-        n_sink = min(n_sink, attention.shape[1] - 1)
+        n_sink = min(n_sink, int(attention.shape[1]) - 1)
         attention = attention[:, n_sink:]
         row = smoothed_last_row(attention) if self._options.use_avgpool_for_alignatt else attention[-1]
         return int(row.argmax()) + n_sink

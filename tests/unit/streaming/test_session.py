@@ -1,0 +1,160 @@
+"""What users of a session see: updates, segments, errors."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from conftest import clip
+
+from mlx_canary import Audio, AudioError, PromptError, StreamingOptions, load_audio
+
+RATE = 16_000
+SPEECH_TEXT = (
+    "Good morning everyone. The quick brown fox jumps over the lazy dog, while forty two sailors count the stars."
+)
+
+
+def silence(seconds):
+    return np.zeros(int(seconds * RATE), np.float32)
+
+
+def streamed(session, samples, block=1600):
+    """All updates, and the transcript."""
+    updates = [session.add_audio(samples[start : start + block]) for start in range(0, len(samples), block)]
+    return updates, session.finish()
+
+
+@pytest.mark.parametrize("policy", ["windowed", "alignatt", "waitk"])
+def test_committed_text_stays(flash, policy):
+    """Every update begins with what was committed before, and the transcript with all of it."""
+    updates, transcript = streamed(flash.stream(language="en", policy=policy), np.tile(clip("speech"), 2))
+    for before, after in pairwise(updates):
+        assert after.committed.startswith(before.committed)
+    assert transcript.text.startswith(updates[-1].committed)
+    assert transcript.text.endswith("count the stars.")
+
+
+def test_a_draft_follows_what_is_committed(flash):
+    updates, _ = streamed(flash.stream(language="en"), clip("speech"))
+    assert any(update.draft for update in updates)
+    assert not any(update.draft.startswith(" ") or update.committed.endswith(" ") for update in updates)
+
+
+def test_only_whole_words_are_committed(flash):
+    options = StreamingOptions(policy="alignatt", pause=60)
+    updates, transcript = streamed(flash.stream(language="en", options=options), clip("speech"))
+    words = transcript.text.split()
+    for update in updates:
+        assert update.committed.split() == words[: len(update.committed.split())]
+
+
+def test_pauses_part_segments(flash):
+    """A second of quiet ends a segment, and the times are those of the recording."""
+    sound = np.concatenate([clip("speech"), silence(3), clip("speech")])
+    _, transcript = streamed(flash.stream(language="en", options=StreamingOptions(pause=1.0)), sound)
+    first, second = transcript.segments
+    assert first.text == second.text == SPEECH_TEXT
+    assert first.start == 0.0
+    assert 7.0 < first.end < 8.5
+    assert 9.5 < second.start < 10.1
+    assert second.end == transcript.duration == pytest.approx(17.02)
+
+
+def test_segments_end_without_pauses_too(flash):
+    """Somebody who never stops is cut off at the quietest place at hand."""
+    voice = np.tile(clip("speech")[4000:100_000], 6)
+    options = StreamingOptions(pause=60, longest_segment=8.0)
+    _, transcript = streamed(flash.stream(language="en", options=options), voice)
+    assert len(transcript.segments) >= 4
+    assert all(segment.end - segment.start <= 8.1 for segment in transcript.segments)
+    for one, two in pairwise(transcript.segments):
+        assert one.end == two.start
+
+
+@pytest.mark.parametrize("policy", ["windowed", "alignatt", "waitk"])
+def test_silence_has_no_text(flash, policy):
+    updates, transcript = streamed(flash.stream(language="en", policy=policy), silence(20))
+    assert transcript.segments == ()
+    assert transcript.duration == 20
+    assert {(update.committed, update.draft) for update in updates} == {("", "")}
+
+
+def test_no_sound_at_all(flash):
+    transcript = flash.stream(language="en").finish()
+    assert (transcript.text, transcript.duration, transcript.source_lang) == ("", 0.0, "en")
+
+
+def test_translation(flash):
+    """The small checkpoint knows its translation of the whole clip only, so it is heard in one piece."""
+    options = StreamingOptions(chunk=60, pause=60)
+    with flash.stream(language="en", target_lang="de", pnc=False, options=options) as stream:
+        stream.add_audio(clip("speech"))
+    transcript = stream.finish()
+    assert (transcript.source_lang, transcript.target_lang) == ("en", "de")
+    offline = flash.transcribe(
+        Audio(clip("speech"), RATE), language="en", task="translate", target_lang="de", pnc=False
+    )
+    assert transcript.text == offline.text
+
+
+def test_another_rate_is_resampled_as_a_whole_recording_is(flash, wav):
+    """Blocks of any size through one resampler, not each by itself."""
+    loud = np.repeat(clip("speech"), 3)  # 48 kHz
+    found = []
+    for block in (480, 7001, len(loud)):
+        stream = flash.stream(language="en")
+        for start in range(0, len(loud), block):
+            stream.add_audio(Audio(loud[start : start + block], 48_000))
+        found.append(stream.finish())
+    assert len({transcript.text for transcript in found}) == 1
+    resampled = load_audio(Audio(loud, 48_000))
+    assert found[0].duration == pytest.approx(resampled.duration, abs=1e-3)
+    _, at_rate = streamed(flash.stream(language="en"), resampled.samples)
+    assert at_rate.text == found[0].text
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        (np.full(100, np.nan, np.float32), "not numbers"),
+        (np.full(100, 3e4, np.float32), "expected \\[-1, 1\\]"),
+        (np.zeros((100, 2), np.float32), "one channel"),
+    ],
+)
+def test_samples_that_make_no_sense(flash, block, message):
+    with pytest.raises(AudioError, match=message):
+        flash.stream(language="en").add_audio(block)
+
+
+def test_the_rate_may_not_change(flash):
+    stream = flash.stream(language="en")
+    stream.add_audio(Audio(silence(0.1), 48_000))
+    with pytest.raises(AudioError, match="began with 48000 Hz, this block has 16000"):
+        stream.add_audio(silence(0.1))
+
+
+def test_nothing_after_the_end(flash):
+    stream = flash.stream(language="en")
+    assert stream.finish() is stream.finish()
+    with pytest.raises(AudioError, match="finished"):
+        stream.add_audio(silence(0.1))
+
+
+def test_an_error_inside_the_with_is_not_hidden(flash):
+    """Nothing is decoded on the way out."""
+
+    def interrupted():
+        with flash.stream(language="en") as stream:
+            stream.add_audio(clip("speech")[:8000])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+
+
+@pytest.mark.parametrize("asked", [{"language": "ja"}, {"language": "en", "target_lang": "ja"}, {"language": "auto"}])
+def test_languages_that_the_checkpoint_lacks(flash, asked):
+    with pytest.raises(PromptError, match=r"ja|auto"):
+        flash.stream(**asked)
