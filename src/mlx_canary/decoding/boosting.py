@@ -11,6 +11,7 @@ more) and depends on the order of the phrases.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ from mlx_canary.decoding.automaton import ROOT, Arc, BackoffAutomaton
 from mlx_canary.decoding.fusion import Scores
 from mlx_canary.errors import PromptError
 from mlx_canary.text.tokenizer import CanaryTokenizer
+
+_log = logging.getLogger(__name__)
 
 _KEPT_ROWS = 256
 # A phrase is rewarded so often within so many tokens after it.
@@ -92,15 +95,19 @@ def encode_phrases(
 ) -> list[tuple[list[int], float]]:
     """Token ids and weight of each variant of each phrase that has a weight.
 
+    Variants with characters that the tokenizer lacks are left out: they would make `<unk>` likely.
+
     Args:
         language: Of the text that is decoded; an aggregate tokenizer has other ids for each.
     """
-    return [
-        (tokenizer.encode(variant, language), phrase.weight)
-        for phrase in phrases
-        if phrase.weight > 0
-        for variant in case_variants(phrase.text, pnc)
-    ]
+    encoded = []
+    for phrase in phrases:
+        ids = [tokenizer.encode(variant, language) for variant in case_variants(phrase.text, pnc)]
+        writable = [each for each in ids if all(tokenizer.piece(token) != "<unk>" for token in each)]
+        if not writable:
+            _log.warning("The model cannot write all characters of %r, so that it is not boosted.", phrase.text)
+        encoded += [(each, phrase.weight) for each in writable if phrase.weight > 0]
+    return encoded
 
 
 @dataclass(slots=True)

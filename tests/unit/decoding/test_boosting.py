@@ -182,3 +182,17 @@ def test_bad_lines_are_shown_with_their_number(tmp_path, line):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(PromptError, match="Cannot read the phrases"):
         read_phrases(tmp_path / "none.txt")
+
+
+def test_what_a_model_cannot_write_is_not_boosted(caplog):
+    """A phrase with an unknown character once made `<unk>` likely: "<unk>ox" for "Fox" where F has no piece."""
+    tokenizer = loaded("canary1-agg-gz").tokenizer
+    pieces = [
+        [tokenizer.piece(token) for token in ids] for ids, _ in encode_phrases([Phrase("fox")], tokenizer, "en", True)
+    ]
+    assert pieces
+    assert all("<unk>" not in each for each in pieces)
+    assert encode_phrases([Phrase("東京"), Phrase("the")], tokenizer, "en", False) == [
+        (tokenizer.encode("the", "en"), 1.0)
+    ]
+    assert "'東京', so that it is not boosted" in caplog.text
