@@ -18,6 +18,10 @@ Layers = Annotated[int, Field(gt=0, le=512)]
 _MAX_SIZE = 1 << 20
 
 
+# What stands in names of files and tokens, and is shown on terminals.
+Code = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=64)]
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -32,7 +36,7 @@ class _Part(BaseModel):
 class PreprocessorConfig(_Part):
     """Log-mel features; window and filterbank themselves are tensors of the checkpoint."""
 
-    sample_rate: Size
+    sample_rate: int = Field(ge=1_000)
     features: Size
     n_fft: Size
     window_length: Size
@@ -101,7 +105,7 @@ class DecoderConfig(_Part):
 class SubTokenizer(_Part):
     """One SentencePiece model of an aggregate tokenizer."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=64)
+    name: Code
     size: Size
 
 
@@ -139,9 +143,9 @@ class LanguageConfig(_Part):
         pnc_switch: Whether punctuation can be switched off.
     """
 
-    spoken: tuple[str, ...] = Field(strict=False, min_length=1)
+    spoken: tuple[Code, ...] = Field(strict=False, min_length=1)
     translation: Literal["any", "english", "none"]
-    translated: tuple[str, ...] = Field(strict=False)
+    translated: tuple[Code, ...] = Field(strict=False)
     pnc_switch: bool
 
 
@@ -195,7 +199,7 @@ class ModelConfig(_Part):
     prompt: PromptConfig
     decoding: DecodingConfig
     languages: LanguageConfig | None
-    longest_training_item: PositiveFloat | None
+    longest_training_item: float | None = Field(ge=1)
     aligner: AlignerConfig | None
     source: SourceConfig
 

@@ -73,6 +73,8 @@ def _run(name: str, step: Callable[[], str]) -> Check:
         return Check(name, True, step())
     except CanaryError as error:
         return Check(name, False, str(error))
+    except (ValueError, RuntimeError) as error:  # MLX's, for numbers that each alone are possible
+        return Check(name, False, f"computing ended with: {error}")
 
 
 class _Checks:

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import DATA
 
-from mlx_canary import CanaryModel, CheckpointError, ConversionConfig, ConversionError, convert, verify
+from mlx_canary import CanaryModel, CanaryTokenizer, CheckpointError, ConversionConfig, ConversionError, convert, verify
 from mlx_canary.backend import mx
 from mlx_canary.cli.main import cli
 from mlx_canary.load_models import load_config, load_folder
@@ -84,6 +84,19 @@ def weights(change: Callable[[dict[str, mx.array]], object]) -> Callable[[Path],
     return damage
 
 
+def notes(values: object) -> Callable[[Path], None]:
+    """Change what stands in the header of the weights beside the tensors."""
+
+    def damage(folder: Path) -> None:
+        content = (folder / "model.safetensors").read_bytes()
+        end = 8 + int.from_bytes(content[:8], "little")
+        header = json.dumps({**json.loads(content[8:end]), "__metadata__": values}).encode()
+        damaged = len(header).to_bytes(8, "little") + header + content[end:]
+        (folder / "model.safetensors").write_bytes(damaged)
+
+    return damage
+
+
 def swap(first: str, second: str) -> Callable[[Path], None]:
     def damage(folder: Path) -> None:
         contents = [(folder / name).read_bytes() for name in (first, second)]
@@ -127,6 +140,10 @@ DAMAGE = {
     "another layout": (edit("weights.layout", "nemo"), "lacks .* tensors", AFTER_KEYS),
     "other tokenizer sizes": (edit("tokenizer.size", 1551), "has 1552 pieces .* says 1551", {LOADING, FORWARD, PROMPT}),
     "sub-tokenizers renamed": (edit("tokenizer.sub_tokenizers", [{"name": "../x", "size": 3}]), "sub_tokenizers", ALL),
+    "a rate that is none": (edit("preprocessor.sample_rate", 1), r"preprocessor\.sample_rate", ALL),
+    "windows of no length": (edit("longest_training_item", 1e-300), "longest_training_item", ALL),
+    "a language that colours": (edit("languages.spoken", ["\x1b[31m"]), r"languages\.spoken", ALL),
+    "notes that are no texts": (notes({"format": {"a": 1}}), "__metadata__ is not", AFTER_KEYS),
     "no weights": (remove("model.safetensors"), r"lacks model\.safetensors", AFTER_KEYS),
     "weights cut off": (truncate("model.safetensors", 0.9), "cut off", AFTER_KEYS),
     "weights cut off early": (truncate("model.safetensors", 0.001), "cut off", AFTER_KEYS),
@@ -189,6 +206,29 @@ def test_tokenizers_that_are_swapped_are_noticed(folder):
     swap("tokenizers/de.model", "tokenizers/es.model")(folder)
     failed = {check.name: check.detail for check in verify(folder) if not check.passed}
     assert "vocab.txt" in failed[TOKENIZER]
+
+
+@pytest.mark.parametrize("parts", [[{"name": "../../en", "size": 3}], [], 5, None])
+def test_a_tokenizer_alone_reads_nothing_outside_its_folder(parts, folder):
+    """CanaryTokenizer(folder) looked names up before anybody had looked at them."""
+    (folder.parent / "en.model").write_bytes((folder / "tokenizers/en.model").read_bytes())
+    edit("tokenizer.sub_tokenizers", parts)(folder)
+    with pytest.raises(CheckpointError, match=r"SentencePiece|no sub-tokenizer"):
+        CanaryTokenizer(folder)
+
+
+def test_a_config_of_brackets_is_no_tokenizer(folder):
+    (folder / "config.json").write_text("[" * 100_000, encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"SentencePiece|no sub-tokenizer"):
+        CanaryTokenizer(folder)
+
+
+def test_what_mlx_refuses_is_a_failed_check(folder):
+    """Each number is possible, but half a second has no frame then: verify ended in MLX's own error."""
+    for key in ("hop_length", "window_length", "n_fft"):
+        edit(f"preprocessor.{key}", 1 << 20)(folder)
+    checks = verify(folder)
+    assert not all(check.passed for check in checks)
 
 
 def test_weights_that_are_no_numbers_fail(folder):

@@ -105,6 +105,9 @@ def read(path: Path) -> dict[str, StoredTensor]:
     try:
         header = json.loads(bytes(data[8 : 8 + length]), object_pairs_hook=_without_repeats)
         entries = {str(name): entry for name, entry in header.items() if name != "__metadata__"}
+        notes = header.get("__metadata__") or {}
+        if not isinstance(notes, dict) or not all(isinstance(note, str) for note in notes.values()):
+            raise ValueError("__metadata__ is not a list of texts by name")
     except (ValueError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"The header of {path.name} is not valid JSON: {error}.") from error
     contents = data[8 + length :]

@@ -220,7 +220,7 @@ def longest_training_item(config: Mapping[str, Any]) -> float | None:
     """Seconds of the longest recordings that the checkpoint was trained on, where its training data section is kept."""
     training = config.get("train_ds")
     value = training.get("max_duration") if isinstance(training, Mapping) else None
-    return value * 1.0 if isinstance(value, int | float) and 0 < value < float("inf") else None
+    return value * 1.0 if isinstance(value, int | float) and 1 <= value < float("inf") else None
 
 
 def decoding_config(config: Mapping[str, Any]) -> DecodingConfig:

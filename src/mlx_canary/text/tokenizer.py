@@ -15,6 +15,7 @@ from pathlib import Path
 
 import sentencepiece
 
+from mlx_canary.config import TokenizerConfig
 from mlx_canary.errors import CheckpointError, PromptError
 
 SPECIAL = "spl_tokens"
@@ -198,13 +199,15 @@ def _read_models(path: Path) -> tuple[list[tuple[str, bytes]], bool]:
     if path.is_file():
         return [(path.stem, path.read_bytes())], False
     try:
-        tokenizer = json.loads((path / "config.json").read_text(encoding="utf-8"))["tokenizer"]
-        aggregate = tokenizer["type"] == "agg"
-        names = [str(part["name"]) for part in tokenizer["sub_tokenizers"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        section = json.loads((path / "config.json").read_text(encoding="utf-8"))["tokenizer"]
+        tokenizer = TokenizerConfig.model_validate(section)  # whose names are not paths to somewhere else
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = " ".join(repr(error).split())
         raise CheckpointError(
-            f"{path} is neither a SentencePiece .model file nor the folder of a converted checkpoint: {error!r}."
+            f"{path} is neither a SentencePiece .model file nor the folder of a converted checkpoint: {reason:.300}."
         ) from error
+    aggregate = tokenizer.type == "agg"
+    names = [part.name for part in tokenizer.sub_tokenizers]
     files = (
         [(name, path / tokenizer_file(name, aggregate)) for name in names]
         if aggregate
