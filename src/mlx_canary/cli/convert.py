@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from mlx_canary.cli.terminal import say
 from mlx_canary.errors import ConversionError
 
 
@@ -94,24 +95,22 @@ def _config(**values: Any) -> Any:
 def _show(report: Any, nemo_file: Path, verbose: bool) -> None:
     config = report.config
     used = report.n_source_tensors - len(report.ignored)
-    click.echo(
+    say(
         f"{report.output_dir}: {report.n_bytes / 1e6:,.1f} MB in {report.duration:.1f} s. "
         f"Of {report.n_source_tensors} tensors {used} were used once, {len(report.ignored)} ignored for a reason; "
         f"{report.n_parameters} were written, each once."
     )
     if config.weights.quantization is not None:
-        click.echo(
+        say(
             f"{len(report.quantized)} matrices in {config.weights.quantization.bits} bits; "
             f"{len(report.not_quantized)} stay {config.weights.dtype}, as their rows do not divide into groups."
         )
     for note in report.notes:
-        click.echo(f"Note: {note}")
-    click.echo(
-        f"Licence of the weights: {config.source.license or 'that of the original, which the file does not say'}."
-    )
+        say(f"Note: {note}")
+    say(f"Licence of the weights: {config.source.license or 'that of the original, which the file does not say'}.")
     if verbose:
         for name, reason in report.ignored.items():
-            click.echo(f"  ignored {name}: {reason}")
+            say(f"  ignored {name}: {reason}")
         for name in report.not_quantized:
-            click.echo(f"  not quantized {name}")
-    click.echo(f"Next: {shlex.join(['mlx-canary', 'verify', str(report.output_dir), str(nemo_file)])}")
+            say(f"  not quantized {name}")
+    say(f"Next: {shlex.join(['mlx-canary', 'verify', str(report.output_dir), str(nemo_file)])}")

@@ -8,12 +8,19 @@ import re
 import sys
 from typing import TextIO
 
+import click
+
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and line feed
 
 
 def visible(text: str, stream: TextIO) -> str:
     """What a stream may get: a terminal no control characters, everything else the text as it is."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text) if stream.isatty() else text
+
+
+def say(text: str) -> None:
+    """A line on stdout."""
+    click.echo(visible(text, sys.stdout))
 
 
 def wants_colour() -> bool | None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from mlx_canary.cli.terminal import visible
+
 
 @click.command(name="verify")
 @click.argument("folder", type=click.Path(path_type=Path))
@@ -26,6 +28,6 @@ def command(folder: Path, nemo_file: Path | None) -> None:
     for check in checks:
         colour = "green" if check.passed else "red"
         verdict = click.style("PASSED" if check.passed else "FAILED", fg=colour)
-        click.echo(f"{check.name}: {verdict} ({check.detail})")
+        click.echo(f"{check.name}: {verdict} ({visible(check.detail, sys.stdout)})")
     if not all(check.passed for check in checks):
         sys.exit(1)
