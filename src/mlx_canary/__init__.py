@@ -20,6 +20,7 @@ from mlx_canary.errors import (
     CanaryError,
     CheckpointError,
     ConversionError,
+    EvaluationError,
     ModelNotFoundError,
     PromptError,
 )
@@ -95,6 +96,7 @@ __all__ = [
     "ConversionReport",
     "DecodingOptions",
     "EncoderOutput",
+    "EvaluationError",
     "Features",
     "Hypothesis",
     "LanguageGuess",

@@ -7,6 +7,7 @@
     ├── PromptError         a language, task or option that the checkpoint does not have
     ├── AlignmentError      a text cannot be aligned with a recording
     ├── ModelNotFoundError  no such model name, folder or file
+    ├── EvaluationError     a manifest cannot be read, or a benchmark is not possible
     └── BackendError        MLX itself is missing or unusable
 
 A message says what was found, what was expected and what to do. Only the command line catches these.
@@ -39,6 +40,10 @@ class AlignmentError(CanaryError, ValueError):
 
 class ModelNotFoundError(CanaryError, LookupError):
     """No model of that name, folder or file."""
+
+
+class EvaluationError(CanaryError, ValueError):
+    """A manifest cannot be read, a package that scores is missing, or a benchmark is not possible as asked."""
 
 
 class BackendError(CanaryError, RuntimeError):

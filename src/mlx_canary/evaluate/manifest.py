@@ -1,0 +1,180 @@
+"""What is to be evaluated: a manifest or a folder in, items and problems out.
+
+A manifest has a JSON object on each line, as NeMo's do; keys that are not named here are left alone. A folder has a
+`.txt` beside each recording. A line that makes no sense is a problem, and the others count.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlx_canary.errors import EvaluationError
+from mlx_canary.types import Word
+
+SOUND = {
+    *(".aac", ".aif", ".aiff", ".flac", ".m4a", ".mka", ".mkv", ".mov", ".mp3", ".mp4"),
+    *(".oga", ".ogg", ".opus", ".wav", ".webm", ".wma"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A recording, or a part of one, with what is known about it.
+
+    Attributes:
+        name: As the manifest calls it.
+        line: Where it stands in the manifest, or its number in the folder, from 1.
+        audio: The file.
+        text: What is said in it, or its translation.
+        source_lang: The language spoken; None if not said.
+        target_lang: The language of the text; None for the same.
+        offset: Seconds from the start of the file.
+        duration: Seconds from there, where there is an offset; None to the end.
+        words: Of the text, with times from the offset; empty if not known.
+    """
+
+    name: str
+    line: int
+    audio: Path
+    text: str
+    source_lang: str | None = None
+    target_lang: str | None = None
+    offset: float | None = None
+    duration: float | None = None
+    words: tuple[Word, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that could not be scored.
+
+    Attributes:
+        name: The item's name, or what stands for it.
+        line: As for `Item`.
+        error: What is wrong.
+    """
+
+    name: str
+    line: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Items, and lines that are none."""
+
+    items: tuple[Item, ...]
+    problems: tuple[Problem, ...]
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a JSONL manifest, or look through a folder and those in it.
+
+    Raises:
+        EvaluationError: It cannot be read, or holds nothing at all.
+    """
+    try:
+        found = list(_in_folder(path) if path.is_dir() else _in_lines(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise EvaluationError(f"{path} cannot be read as a manifest ({error}).") from error
+    if not found:
+        raise EvaluationError(f"{path} has nothing to evaluate. {_EXPECTED}")
+    items = tuple(each for each in found if isinstance(each, Item))
+    return Manifest(items, tuple(each for each in found if isinstance(each, Problem)))
+
+
+_EXPECTED = (
+    "Expected: lines of JSON with audio_filepath and text, or a folder of recordings with .txt files beside them."
+)
+
+
+def _in_lines(path: Path) -> Iterator[Item | Problem]:
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            yield _item(json.loads(line), number, path.parent)
+        except ValueError as error:
+            what = f"not JSON: {error}" if isinstance(error, json.JSONDecodeError) else str(error)
+            yield Problem(f"line {number}", number, what)
+
+
+def _item(entry: Any, line: int, folder: Path) -> Item:
+    """An item of a line's value.
+
+    Raises:
+        ValueError: Says what is wrong with it.
+    """
+    if not isinstance(entry, dict):
+        raise ValueError("not a JSON object")
+    name, text = _string(entry, "audio_filepath"), _string(entry, "text")
+    if not name or text is None:
+        raise ValueError(f"lacks {'text' if name else 'audio_filepath'}")
+    offset = _number(entry, "offset")
+    return Item(
+        name=name,
+        line=line,
+        audio=folder / Path(name).expanduser(),
+        text=text,
+        source_lang=_string(entry, "source_lang") or _string(entry, "lang"),
+        target_lang=_string(entry, "target_lang"),
+        offset=offset,
+        duration=None if offset is None else _number(entry, "duration"),
+        words=tuple(_words(entry.get("words") or ())),
+    )
+
+
+def _words(values: Any) -> Iterator[Word]:
+    if not isinstance(values, list | tuple):
+        raise ValueError("words is not a list")
+    for value in values:
+        if not isinstance(value, dict):
+            raise ValueError("words has something that is not an object")
+        text, start, end = (
+            _string(value, "text") or _string(value, "word"),
+            _number(value, "start"),
+            _number(value, "end"),
+        )
+        if text is None or start is None or end is None:
+            raise ValueError("a word lacks text (or word), start or end")
+        yield Word(text, start, end)
+
+
+def _string(entry: Mapping[str, Any], key: str) -> str | None:
+    value = entry.get(key)
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"{key}={value!r} is not a text")
+    return value
+
+
+def _number(entry: Mapping[str, Any], key: str) -> float | None:
+    value = entry.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ValueError(f"{key}={value!r} is not a number of seconds")
+    return float(value)
+
+
+def _in_folder(folder: Path) -> Iterator[Item | Problem]:
+    """Each recording with its text; recordings without a text and texts without a recording are problems."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    texts = {path.with_suffix("") for path in files if path.suffix.lower() == ".txt"}
+    sounds = [path for path in files if path.suffix.lower() in SOUND]
+    for number, audio in enumerate(sounds, 1):
+        name, text = str(audio.relative_to(folder)), audio.with_suffix(".txt")
+        if audio.with_suffix("") not in texts:
+            yield Problem(name, number, f"has no {text.name} beside it")
+            continue
+        try:
+            yield Item(name, number, audio, " ".join(text.read_text(encoding="utf-8-sig").split()))
+        except (OSError, UnicodeDecodeError) as error:
+            yield Problem(name, number, f"{text.name} cannot be read ({error})")
+    lonely = sorted(texts - {audio.with_suffix("") for audio in sounds})
+    for number, stem in enumerate(lonely, len(sounds) + 1):
+        yield Problem(f"{stem.relative_to(folder)}.txt", number, "has no recording beside it")
