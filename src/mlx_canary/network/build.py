@@ -52,12 +52,12 @@ def expected_tensors(
 def _store_as(network: nn.Module, weights: WeightsConfig) -> None:
     network.set_dtype(getattr(mx, weights.dtype))
     if weights.quantization is not None:
-        nn.quantize(
-            network,
-            weights.quantization.group_size,
-            weights.quantization.bits,
-            class_predicate=partial(_fits, weights.quantization),
-        )
+        quantize(network, weights.quantization)
+
+
+def quantize(network: nn.Module, quantization: Quantization) -> None:
+    """Quantize the matrices of a network, in place; with values they keep theirs as nearly as the bits allow."""
+    nn.quantize(network, quantization.group_size, quantization.bits, class_predicate=partial(_fits, quantization))
 
 
 def _fits(quantization: Quantization, path: str, module: Any) -> bool:
