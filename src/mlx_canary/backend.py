@@ -34,10 +34,9 @@ try:
     import mlx.core as mx
     import mlx.nn as nn
 except ImportError as error:
-    extra = "" if sys.platform == "darwin" else "[cpu]"
-    also = "" if sys.platform == "darwin" else " (or 'mlx-canary[cuda13]' on an NVIDIA GPU)"
-    raise BackendError(
-        f"MLX has no backend on this machine ({error}). Install one with: pip install 'mlx-canary{extra}'{also}."
-    ) from error
+    # What our extras install, so that it works wherever this package came from.
+    command = "pip install mlx" if sys.platform == "darwin" else "pip install 'mlx[cpu]'"
+    also = "" if sys.platform == "darwin" else " (or 'mlx[cuda13]' on an NVIDIA GPU)"
+    raise BackendError(f"MLX has no backend on this machine ({error}). Install one with: {command}{also}.") from error
 
 __all__ = ["mx", "nn", "openblas"]

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import io
 import os
 import platform
 import shlex
 import shutil
 import sys
+import wave
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +103,26 @@ def _audio() -> Finding:
     missing = [codec for codec in wanted if codec not in av.codecs_available]
     libraries = ".".join(map(str, av.library_versions["libavcodec"]))
     found = f"PyAV {av.__version__} with libavcodec {libraries}"
+    if problem := _decoding_problem():
+        return Finding("Audio decoding", False, f"{found} fails: {problem}", "pip install --upgrade mlx-canary av")
     return Finding("Audio decoding", True, found + (f", without {', '.join(missing)}" if missing else ""))
+
+
+def _decoding_problem() -> str | None:
+    """Read a second of silence, as any recording is read; what goes wrong, if anything does."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setparams((1, 2, 16_000, 0, "NONE", ""))
+        writer.writeframes(bytes(32_000))
+    try:
+        from mlx_canary.audio.load import load_audio
+
+        load_audio(file)
+    except BackendError:
+        return None  # MLX is another finding
+    except Exception as error:  # whatever another version of PyAV may raise
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 def _resampling() -> Finding:

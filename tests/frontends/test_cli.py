@@ -321,7 +321,7 @@ def test_without_mlx_one_sentence_says_what_to_install(arguments, tmp_path):
     result = without_mlx(arguments, tmp_path)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.startswith("Error: MLX has no backend on this machine")
-    assert "pip install 'mlx-canary" in result.stderr
+    assert "pip install 'mlx[cpu]'" in result.stderr
     assert result.stderr.count("\n") == 1
 
 
@@ -332,7 +332,7 @@ def test_without_mlx_help_models_and_doctor_still_work(tmp_path):
     assert doctor.returncode == 1
     mlx = next(line for line in doctor.stdout.splitlines() if line.startswith("MLX "))
     assert "missing" in mlx
-    assert "pip install 'mlx-canary" in doctor.stdout
+    assert "pip install 'mlx[cpu]'" in doctor.stdout
     assert "Python" in doctor.stdout
 
 
