@@ -20,6 +20,8 @@ COMMANDS = {
     "align": "Find when the words of a text are spoken in a recording.",
     "convert": "Make an MLX model of a NeMo checkpoint.",
     "verify": "Check a converted model, and compare it with its source.",
+    "evaluate": "Score what a model makes of recordings whose texts are known.",
+    "benchmark": "Measure a model's speed and memory on this machine.",
     "models": "List the Canary models that exist and what each can do.",
     "languages": "List what a model understands and translates.",
     "doctor": "Look at this machine: what works, what is missing.",
