@@ -18,6 +18,7 @@ from mlx_canary.decoding.loops import find_loop
 from mlx_canary.load_models import LoadedModel
 from mlx_canary.streaming.decoder import StreamDecoder
 from mlx_canary.streaming.options import StreamingOptions
+from mlx_canary.streaming.policies import NOTHING
 
 
 class Agreement:
@@ -28,7 +29,7 @@ class Agreement:
         self._rate = model.config.preprocessor.sample_rate
         self._chunk = round(options.chunk * self._rate)
         self._guards_loops = options.hallucinations_detector
-        self._samples: Samples = np.zeros(0, np.float32)
+        self._samples: Samples = NOTHING
         self._n_decoded = 0
         self.tokens: list[int] = []
         self.n_fixed = 0
@@ -52,8 +53,9 @@ class Agreement:
         assert n_samples >= self.n_heard
         self._samples = self._samples[:n_samples]
 
-    def finish(self) -> None:
+    def finish(self, rest: Samples = NOTHING) -> None:
         """The whole window, once; all of it is fixed."""
+        self._samples = np.concatenate([self._samples, rest])
         if len(self._samples):
             self.tokens = self._decode(self._samples)
         self.n_fixed, self.n_heard = len(self.tokens), len(self._samples)

@@ -23,6 +23,7 @@ from mlx_canary.streaming.options import StreamingOptions
 # NeMo's buffer holds 256 ids, prompt included, and the one that would be the last is not kept.
 _MOST_IDS = 255
 _TOKENS_PER_SECOND = 10
+NOTHING: Samples = np.zeros(0, np.float32)
 _POOL = 5  # NeMo's smoothing averages so many tokens by so many frames
 
 
@@ -55,8 +56,8 @@ class Policy(Protocol):
     def cut(self, n_samples: int) -> None:
         """Forget the sound after so many samples; not less than `n_heard`."""
 
-    def finish(self) -> None:
-        """There is no more: all tokens are fixed."""
+    def finish(self, rest: Samples = NOTHING) -> None:
+        """There is no more but the rest (n,): all tokens are fixed."""
 
 
 class NemoPolicy:
@@ -75,8 +76,8 @@ class NemoPolicy:
         self._n_prompt, self._eos = len(prompt), model.tokenizer.eos_id
         self._limit = min(_MOST_IDS, config.decoder.max_sequence_length - 1)
         self._decoder = StreamDecoder(model, prompt)
-        self._buffer: Samples = np.zeros(0, np.float32)
-        self._pending: Samples = np.zeros(0, np.float32)
+        self._buffer: Samples = NOTHING
+        self._pending: Samples = NOTHING
         self.n_steps = 0
         """Steps so far."""
         self.n_heard = 0
@@ -105,8 +106,9 @@ class NemoPolicy:
         assert n_samples >= self.n_heard
         self._pending = self._pending[: n_samples - self.n_heard]
 
-    def finish(self) -> None:
+    def finish(self, rest: Samples = NOTHING) -> None:
         """The last step, with what is left."""
+        self.feed(rest)
         new, self._pending = self._pending, self._pending[:0]
         self._step(new, last=True)
 

@@ -21,7 +21,7 @@ from mlx_canary.longform.guards import LOOP
 from mlx_canary.longform.windows import quietest
 from mlx_canary.streaming.agreement import Agreement
 from mlx_canary.streaming.options import StreamingOptions
-from mlx_canary.streaming.policies import AlignAtt, Policy, WaitK
+from mlx_canary.streaming.policies import NOTHING, AlignAtt, Policy, WaitK
 from mlx_canary.streaming.quiet import FRAME, QuietMeter
 from mlx_canary.text.prompt import Prompt, encode_prompt
 from mlx_canary.types import Audio, Segment, Transcript
@@ -29,6 +29,7 @@ from mlx_canary.types import Audio, Segment, Transcript
 _HOP = 0.1  # seconds from one look for pauses to the next
 _LEAD = 0.3  # seconds kept before a segment's first sound
 _LEAST_SPEECH = 0.1  # seconds of activity without which nothing is decoded
+_BREATH = 0.2  # seconds of quiet in which nothing is decoded yet
 _SHORT_PAUSE, _LONG = 0.3, 0.6  # in a segment longer than this share of the limit, a shorter pause will do
 
 
@@ -63,12 +64,18 @@ class StreamingSession:
         self._intake = _Intake(self._rate)
         self._meter = QuietMeter(self._rate)
         self._hop = round(_HOP / FRAME) * self._meter.frame
-        self._waiting: Samples = np.zeros(0, np.float32)  # less than a hop
+        self._waiting: Samples = NOTHING  # less than a hop
+        self._sound: Samples = NOTHING  # of the segment
         self._n_seen = 0  # samples before `_waiting`
         self._segments: list[Segment] = []
         self._text = ""
         self._start(0)
         self._transcript: Transcript | None = None
+
+    @property
+    def target_lang(self) -> str:
+        """The language of the text."""
+        return self._prompt.target_lang
 
     @property
     def segments(self) -> tuple[Segment, ...]:
@@ -98,7 +105,7 @@ class StreamingSession:
         if self._transcript is None:
             self._hear(self._intake.finish())
             rest = self._waiting
-            self._take(rest)
+            self._sound = np.concatenate([self._sound, rest])
             self._n_seen += len(rest)
             self._waiting = rest[:0]
             self._end(len(self._sound))
@@ -126,7 +133,8 @@ class StreamingSession:
     def _advance(self, hop: Samples) -> None:
         self._active += self._meter.hear(hop)
         self._n_seen += len(hop)
-        self._take(hop)
+        self._sound = np.concatenate([self._sound, hop])
+        self._feed()
         if not self._has_speech:
             self._drop_lead()
         elif self._pauses:
@@ -141,25 +149,32 @@ class StreamingSession:
         return sum(self._active) * FRAME >= _LEAST_SPEECH
 
     @property
+    def _quiet(self) -> float:
+        """Seconds of quiet at the end."""
+        return FRAME * next((n for n, active in enumerate(reversed(self._active)) if active), len(self._active))
+
+    @property
     def _pauses(self) -> bool:
         """Whether it has been quiet for long enough; in a long segment a shorter pause will do."""
-        n_quiet = next((n for n, active in enumerate(reversed(self._active)) if active), len(self._active))
         is_long = len(self._active) * FRAME > _LONG * self._options.segment_limit
-        wanted = min(_SHORT_PAUSE, self._options.pause) if is_long else self._options.pause
-        return n_quiet * FRAME >= wanted
+        return self._quiet >= (min(_SHORT_PAUSE, self._options.pause) if is_long else self._options.pause)
 
     def _start(self, first: int) -> None:
         """Begin a segment at a sample of the stream."""
         self._first = first
-        self._sound: Samples = np.zeros(0, np.float32)
+        self._sound = NOTHING
         self._active: list[bool] = []  # frames of it
         self._n_fed = 0
         self._policy = _POLICIES[self._options.policy](self._model, self._ids, self._options)
 
-    def _take(self, samples: Samples) -> None:
-        """More sound of the segment; the policy gets it when there is speech in it."""
-        self._sound = np.concatenate([self._sound, samples])
-        if self._has_speech:
+    def _feed(self) -> None:
+        """Give the policy what it has not got.
+
+        Sound without speech is no reason to decode. In a pause the policy waits, for a chunk at most: either the
+        segment ends, and all of it is decoded for the last time, or somebody speaks again.
+        """
+        n_new = len(self._sound) - self._n_fed
+        if self._has_speech and (self._quiet < _BREATH or n_new >= self._options.chunk * self._rate):
             self._policy.feed(self._sound[self._n_fed :])
             self._n_fed = len(self._sound)
 
@@ -185,15 +200,15 @@ class StreamingSession:
             self._settle(n_samples)
         sound, active = self._sound[n_samples:].copy(), self._active[n_samples // self._meter.frame :]
         self._start(self._first + n_samples)
-        self._active = active
-        self._take(sound)
+        self._sound, self._active = sound, active
+        self._feed()
 
     def _settle(self, n_samples: int) -> None:
         """Fix the segment's text."""
         policy = self._policy
         if not policy.stopped:
             policy.cut(n_samples)
-        policy.finish()
+            policy.finish(self._sound[self._n_fed : n_samples])
         text = self._decoded(policy.tokens)
         if text:
             start, end = self._first / self._rate, (self._first + n_samples) / self._rate
@@ -241,7 +256,7 @@ class _Intake:
 
     def finish(self) -> Samples:
         """What the resampler still holds."""
-        return np.zeros(0, np.float32) if self._resampler is None else self._resampled(np.zeros(0, np.float32), True)
+        return NOTHING if self._resampler is None else self._resampled(NOTHING, last=True)
 
     def _resampled(self, samples: Samples, last: bool) -> Samples:
         assert self._resampler is not None
