@@ -13,6 +13,7 @@ from typing import Literal
 
 from mlx_canary.audio.features import pad_to_minimum
 from mlx_canary.audio.load import iter_audio
+from mlx_canary.audio.samples import from_array
 from mlx_canary.audio.sources import AudioSource
 from mlx_canary.backend import mx
 from mlx_canary.config import ModelConfig
@@ -35,6 +36,8 @@ from mlx_canary.transcriber import Timestamps, is_silent
 from mlx_canary.types import Audio, EncoderOutput, Features, Hypothesis, Segment, Transcript
 
 __all__ = ["CanaryModel", "Outcome", "TranscriptionOptions"]
+
+_DTYPES = ("float32", "float16", "bfloat16")
 
 
 class CanaryModel:
@@ -61,10 +64,13 @@ class CanaryModel:
             progress: Called while a model is downloaded and converted: what is being done, bytes done, bytes in all.
 
         Raises:
+            PromptError: No such dtype.
             ModelNotFoundError: Nothing goes by that name, or it cannot be downloaded.
             CheckpointError: The folder is damaged or not a converted checkpoint.
             ConversionError: The `.nemo` cannot be read.
         """
+        if dtype not in (None, *_DTYPES):
+            raise PromptError(f"dtype={dtype!r} is not one of: {', '.join(_DTYPES)}.")
         loaded = load_model(source, progress)
         if dtype is not None:
             loaded.network.set_dtype(getattr(mx, dtype))
@@ -311,9 +317,13 @@ class CanaryModel:
             prompts: One for each.
 
         Raises:
-            AudioError: Another sample rate.
-            PromptError: A prompt leaves no room for an answer.
+            AudioError: Another sample rate, or not one channel of sound.
+            PromptError: Not one prompt for each recording, or one that leaves no room for an answer.
         """
+        if len(audio) != len(prompts):
+            raise PromptError(f"There are {len(audio)} recordings but {len(prompts)} prompts; give one for each.")
+        if not audio:
+            return []
         ids = [encode_prompt(prompt, self.config.prompt.format, self.tokenizer) for prompt in prompts]
         features = self._features(audio)
         limits = [token_limit(self.config, n, len(p)) for n, p in zip(features.lengths, ids, strict=True)]
@@ -339,11 +349,14 @@ class CanaryModel:
         return decode_greedy(self._loaded.network, encoded, prompts, limits, tokenizer.eos_id, tokenizer.size)
 
     def _features(self, audio: Sequence[Audio]) -> Features:
-        rate = self.config.preprocessor.sample_rate
+        rate, signals = self.config.preprocessor.sample_rate, []
         for item in audio:
+            if not isinstance(item, Audio):
+                raise AudioError(f"Here a recording is Audio, not a {type(item).__name__}; use load_audio.")
             if item.sample_rate != rate:
                 raise AudioError(f"The checkpoint needs {rate} Hz, this Audio has {item.sample_rate}; use load_audio.")
-        return self._loaded.preprocessor([pad_to_minimum(item.samples, rate) for item in audio])
+            signals.append(pad_to_minimum(from_array(item, "The array").samples, rate))
+        return self._loaded.preprocessor(signals)
 
 
 def _raised(outcome: Outcome) -> Transcript:

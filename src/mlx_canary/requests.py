@@ -61,6 +61,7 @@ class TranscriptionOptions:
     channel: Channel = "mix"
 
     def __post_init__(self) -> None:
+        self._check_types()
         if self.task not in ("transcribe", "translate"):
             raise PromptError(f"task={self.task!r} is neither 'transcribe' nor 'translate'.")
         if self.timestamps not in (None, "word", "segment"):
@@ -75,12 +76,42 @@ class TranscriptionOptions:
         if self.longform == "nemo":
             self._check_nemo()
 
+    def _check_types(self) -> None:
+        """Wrong types would be noticed late, or never: pnc="no" is true."""
+        for name in ("language", "target_lang"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, str) and value):
+                raise PromptError(f"{name}={value!r} is not the code of a language, such as 'en'.")
+        codes = self.also_translate
+        if not isinstance(codes, tuple | list) or not all(isinstance(code, str) for code in codes):
+            raise PromptError(f"also_translate={codes!r} is not a tuple of codes of languages, such as ('de',).")
+        for name in ("pnc", "itn", "guards"):
+            if not isinstance(getattr(self, name), bool):
+                raise PromptError(f"{name}={getattr(self, name)!r} is neither True nor False.")
+        if not isinstance(self.context, str) or not _is_unicode(self.context):
+            raise PromptError(f"context={self.context!r:.100} is not a text.")
+        for name in ("shortest_window", "longest_window"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, int | float):
+                raise PromptError(f"{name}={value!r} is not a number of seconds.")
+        if self.decoding is not None and not isinstance(self.decoding, DecodingOptions):
+            raise PromptError(f"decoding is a {type(self.decoding).__name__}; expected DecodingOptions or None.")
+
     def _check_nemo(self) -> None:
         for name in ("decoding", "also_translate", "shortest_window", "longest_window"):
             if getattr(self, name):
                 raise PromptError(f"longform='nemo' does what NeMo does: {name} cannot be chosen with it.")
         if self.language == AUTO:
             raise PromptError("longform='nemo' does what NeMo does: the language must be said.")
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text has none of the lone surrogates that stand for bytes of no text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def prompts_for(options: TranscriptionOptions, config: ModelConfig, tokenizer: CanaryTokenizer) -> tuple[Prompt, ...]:

@@ -48,8 +48,11 @@ class Scheduler:
             PromptError: The checkpoint does not have a language, task or option. What is wrong with a recording is told
                 to the assembly instead.
         """
-        if batch_size < 1:
-            raise PromptError(f"batch_size={batch_size} must be at least 1.")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise PromptError(f"batch_size={batch_size!r} must be a whole number, at least 1.")
+        for _, options in requests:
+            if not isinstance(options, TranscriptionOptions):
+                raise PromptError(f"Options are a {type(options).__name__}; expected TranscriptionOptions.")
         asked = [self._request_if_known(options) for _, options in requests]
         pieces = self._pieces(requests, asked, assembly, journals)
         n_ahead = 1  # little at first, so that something is seen soon
