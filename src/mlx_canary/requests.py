@@ -66,7 +66,9 @@ class TranscriptionOptions:
             raise PromptError(f"task={self.task!r} is neither 'transcribe' nor 'translate'.")
         if self.timestamps not in (None, "word", "segment"):
             raise PromptError(f"timestamps={self.timestamps!r} is not one of: 'word', 'segment', None.")
-        if not 1 <= (self.shortest_window or 1) <= (self.longest_window or 60) <= 60:
+        shortest = 1 if self.shortest_window is None else self.shortest_window
+        longest = 60 if self.longest_window is None else self.longest_window
+        if not 1 <= shortest <= longest <= 60:
             raise PromptError(
                 f"Windows of {self.shortest_window} to {self.longest_window} s are not possible; "
                 "expected 1 <= shortest_window <= longest_window <= 60."
@@ -99,7 +101,7 @@ class TranscriptionOptions:
 
     def _check_nemo(self) -> None:
         for name in ("decoding", "also_translate", "shortest_window", "longest_window"):
-            if getattr(self, name):
+            if getattr(self, name) not in (None, ()):
                 raise PromptError(f"longform='nemo' does what NeMo does: {name} cannot be chosen with it.")
         if self.language == AUTO:
             raise PromptError("longform='nemo' does what NeMo does: the language must be said.")

@@ -52,6 +52,7 @@ def changed(name: str, **values) -> CanaryModel:
         ({"timestamps": "char"}, "timestamps='char' is not one of: 'word', 'segment', None."),
         ({"longform": "fast"}, "longform='fast' is not one of: 'quiet', 'nemo'."),
         ({"longest_window": 0.5}, "Windows of None to 0.5 s are not possible; expected 1 <= shortest_window"),
+        ({"longest_window": 0}, "Windows of None to 0 s are not possible"),  # once meant the default
         ({"longest_window": 61}, "Windows of None to 61 s are not possible"),
         ({"shortest_window": 20, "longest_window": 10}, "Windows of 20 to 10 s are not possible"),
         ({"shortest_window": -3}, "Windows of -3 to None s are not possible"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mlx_canary.cli.options import model_option
+from mlx_canary.cli.options import model_option, usage_errors
 
 
 @click.command(name="align")
@@ -49,21 +49,37 @@ def command(
     """
     from mlx_canary.cli.progress import loading_progress
     from mlx_canary.model import CanaryModel
-    from mlx_canary.writers import OutputTarget, SubtitleOptions, parse_formats, render, write_outputs
+    from mlx_canary.writers import (
+        OutputSource,
+        OutputTarget,
+        SubtitleOptions,
+        parse_formats,
+        plan_outputs,
+        render,
+        write_outputs,
+    )
 
-    names = parse_formats(formats)
-    if output_dir is None and len(names) > 1:
+    with usage_errors():
+        names = parse_formats(formats)
+    target = None if output_dir is None else OutputTarget(output_dir, None, overwrite)
+    if target is None and len(names) > 1:
         raise click.UsageError("Only one format fits on stdout. Say where to write the others with --output-dir.")
+    if target is None and overwrite:
+        raise click.UsageError("--overwrite is for files; say where they are with --output-dir.")
+    if file == str(text_file) == "-":
+        raise click.UsageError("Standard input ('-') can be read once.")
+    if target is not None:
+        plan_outputs([OutputSource(file, (language,))], names, target)
     subtitles = SubtitleOptions(highlight_words=highlight_words)
     text = _read(text_file)
     source = file if file == "-" or file.startswith(("http://", "https://")) else Path(file)
     with loading_progress(model) as loading:
         loaded = CanaryModel.from_pretrained(model, progress=loading)
     transcript = loaded.align(source, text, language=language)
-    if output_dir is None:
+    if target is None:
         click.echo(render(transcript, names[0], subtitles), nl=False)
         return
-    for path in write_outputs(transcript, names, OutputTarget(output_dir, None, overwrite), file, subtitles=subtitles):
+    for path in write_outputs(transcript, names, target, file, subtitles=subtitles):
         click.echo(str(path), err=True)
 
 

@@ -6,15 +6,15 @@ Combinations that make no sense are refused here, before anything is loaded.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from mlx_canary.cli.options import usage_errors
 from mlx_canary.decoding.confidence import ConfidenceMethod
 from mlx_canary.decoding.options import Boosting, DecodingOptions, LanguageModel
-from mlx_canary.errors import AudioError
 from mlx_canary.requests import TranscriptionOptions
 from mlx_canary.writers import OutputTarget, SubtitleOptions, parse_formats
 
@@ -35,6 +35,7 @@ class Job:
         formats: Of the outputs.
         subtitles: Their shape.
         target: Where outputs go; None for stdout.
+        own_beam: Whether the number of beams is left to the model.
         resume: Whether to go on where an interrupted run stopped.
         batch_size: Windows decoded at once.
         memory_limit: Bytes that MLX may take; None for its own limit.
@@ -49,6 +50,7 @@ class Job:
     formats: tuple[str, ...]
     subtitles: SubtitleOptions
     target: OutputTarget | None
+    own_beam: bool
     resume: bool
     batch_size: int
     memory_limit: int | None
@@ -58,6 +60,16 @@ class Job:
 
 def make_job(given: dict[str, Any]) -> Job:
     """A job of all options of `transcribe` or `translate`, by their names."""
+    with usage_errors():
+        return _job(given)
+
+
+def _job(given: dict[str, Any]) -> Job:
+    for option, other in (("boost_alpha", "boost"), ("lm_alpha", "lm"), ("bilingual", "also_translate")):
+        if given[option] not in (None, False) and not given[other]:
+            raise click.UsageError(f"--{_dashed(option)} needs --{_dashed(other)}.")
+    if given["resume"] and given["longform"] == "nemo":
+        raise click.UsageError("--resume is not for --longform nemo, which decodes a recording as a whole.")
     formats = parse_formats(given["formats"])
     return Job(
         files=_files(given["files"]),
@@ -72,12 +84,17 @@ def make_job(given: dict[str, Any]) -> Job:
             highlight_words=given["highlight_words"],
         ),
         target=_target(given, formats),
+        own_beam=given["beam_size"] is None and not given["temperature"],
         resume=given["resume"],
         batch_size=given["batch_size"],
         memory_limit=_bytes(given["memory_limit"]),
         cache_limit=_bytes(given["cache_limit"]),
         quiet=given["quiet"],
     )
+
+
+def _dashed(option: str) -> str:
+    return option.replace("_", "-")
 
 
 def _bytes(gigabytes: float | None) -> int | None:
@@ -117,11 +134,15 @@ def _decoding(given: dict[str, Any]) -> DecodingOptions | None:
     """None, for the checkpoint's own way, if nothing is asked."""
     from mlx_canary.decoding.boosting import read_phrases
 
-    asked = ("beam_size", "length_penalty", "temperature", "seed", "boost", "lm", "confidence")
-    if not any(given[option] for option in asked):
+    asked = ("beam_size", "length_penalty", "temperature", "boost", "lm", "confidence")
+    if given["seed"] is None and not any(given[option] for option in asked):
         return None
-    boosting = Boosting(read_phrases(given["boost"]), given["boost_alpha"]) if given["boost"] else None
-    language_model = LanguageModel(given["lm"], given["lm_alpha"]) if given["lm"] else None
+    boosting = Boosting(read_phrases(given["boost"])) if given["boost"] else None
+    if boosting is not None and given["boost_alpha"] is not None:
+        boosting = replace(boosting, alpha=given["boost_alpha"])
+    language_model = LanguageModel(given["lm"]) if given["lm"] else None
+    if language_model is not None and given["lm_alpha"] is not None:
+        language_model = replace(language_model, alpha=given["lm_alpha"])
     return DecodingOptions(
         beam_size=given["beam_size"] or 1,
         length_penalty=given["length_penalty"],
@@ -138,7 +159,7 @@ def _channel(value: str) -> Any:
     if value == "mix":
         return value
     if not value.isdigit():
-        raise AudioError(f"--channel {value!r} is neither 'mix' nor the number of a channel, from 0.")
+        raise click.UsageError(f"--channel {value!r} is neither 'mix' nor the number of a channel, from 0.")
     return int(value)
 
 

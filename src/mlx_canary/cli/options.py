@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from mlx_canary.errors import CanaryError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Option = Callable[[Any], Any]
@@ -48,9 +51,9 @@ _SEARCH: tuple[Option, ...] = (
         metavar="FILE",
         help="Names and phrases to expect, one a line; a weight may follow after a tab.",
     ),
-    click.option("--boost-alpha", type=float, default=0.3, show_default=True, help="Strength of --boost."),
+    click.option("--boost-alpha", type=float, help="Strength of --boost.  [default: 0.3]"),
     click.option("--lm", type=click.Path(path_type=Path), metavar="FILE", help="n-gram model of token ids, ARPA."),
-    click.option("--lm-alpha", type=float, default=0.2, show_default=True, help="Strength of --lm."),
+    click.option("--lm-alpha", type=float, help="Strength of --lm.  [default: 0.2]"),
 )
 _LONG: tuple[Option, ...] = (
     click.option(
@@ -121,3 +124,12 @@ def recording_options(command: Command) -> Command:
     for option in reversed((files, model_option, *_TEXT, *_OUTPUT, *_SUBTITLES, *_LONG, *_SEARCH, *_WORK)):
         command = option(command)
     return command
+
+
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """What is wrong with the options themselves, whatever the model and the recordings, is a mistake in usage."""
+    try:
+        yield
+    except CanaryError as error:
+        raise click.UsageError(str(error)) from error

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from dataclasses import asdict, fields, is_dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, fields, is_dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 from mlx_canary.backend import mx
@@ -18,7 +20,7 @@ from mlx_canary.errors import CanaryError
 from mlx_canary.longform.guards import describe
 from mlx_canary.longform.journal import Journal
 from mlx_canary.model import CanaryModel, Outcome
-from mlx_canary.requests import TranscriptionOptions
+from mlx_canary.requests import TranscriptionOptions, own_decoding
 from mlx_canary.types import Segment, Transcript
 from mlx_canary.writers import OutputSource, Provenance, plan_outputs, render, write_outputs
 
@@ -34,6 +36,7 @@ def run(job: Job) -> None:
     with loading_progress(job.model, enabled=not job.quiet) as loading:
         model = CanaryModel.from_pretrained(job.model, dtype=job.dtype, progress=loading)
     with recording_progress(len(job.files), enabled=not job.quiet) as progress:
+        job = _with_own_beam(job, model)
         if job.options.language is None:
             progress.note(f"Language: {model.prompt(job.options).source_lang} (say another with --language)")
         progress.say("Listening")
@@ -69,6 +72,16 @@ def _plan(job: Job) -> None:
     plan_outputs(sources, job.formats, job.target)
 
 
+def _with_own_beam(job: Job, model: CanaryModel) -> Job:
+    """The model's own number of beams also where something else about the search was asked for."""
+    decoding = job.options.decoding
+    if not job.own_beam or decoding is None:
+        return job
+    own = own_decoding(model.config)
+    decoding = replace(decoding, beam_size=own.beam_size, length_penalty=own.length_penalty)
+    return replace(job, options=replace(job.options, decoding=decoding))
+
+
 def _journals(job: Job, model: CanaryModel) -> list[Journal] | None:
     """Notes beside the outputs, from which an interrupted run can go on."""
     if job.target is None or job.options.longform == "nemo":
@@ -96,8 +109,7 @@ def _deliver(job: Job, outcome: Outcome, model: CanaryModel, progress: Recording
     assert outcome.transcript is not None
     file, transcript = job.files[outcome.index], outcome.transcript
     texts = [transcript, *transcript.translations]
-    for segment in transcript.segments:
-        _warn(file, segment, progress)
+    _warn(file, transcript.segments, progress)
     provenance = Provenance(model.config.name, {"file": file, **_stated(job.options)})
     if job.target is not None:
         number, subtitles = outcome.index + 1, job.subtitles
@@ -121,9 +133,13 @@ def _on_stdout(job: Job, file: str, texts: list[Transcript], provenance: Provena
     return "".join(parts)
 
 
-def _warn(file: str, segment: Segment, progress: RecordingProgress) -> None:
-    for flag in segment.flags:
-        progress.note(f"Warning: {file}, {segment.start:.0f} to {segment.end:.0f} s: {describe(flag)}.")
+def _warn(file: str, segments: Sequence[Segment], progress: RecordingProgress) -> None:
+    """Once for a stretch, not for each of its sentences."""
+    for flags, group in groupby(segments, key=lambda segment: segment.flags):
+        stretch = list(group)
+        for flag in flags:
+            start, end = stretch[0].start, stretch[-1].end
+            progress.note(f"Warning: {file}, {start:.0f} to {end:.0f} s: {describe(flag)}.")
 
 
 def _changed(decoding: DecodingOptions) -> dict[str, object]:

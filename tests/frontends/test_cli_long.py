@@ -1,0 +1,497 @@
+"""The command line with long recordings, times, several languages, searches, resuming and alignment."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+import wave
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import srt
+from conftest import DATA, WAVS, clip, loaded
+
+from mlx_canary import CanaryModel, TranscriptionOptions
+from mlx_canary.backend import mx
+from mlx_canary.cli.main import main
+from mlx_canary.transcriber import Transcriber
+from mlx_canary.writers import WRITERS, read_json
+
+RATE = 16000
+INLINE, CTC, ATTENTION = (
+    str(DATA / f"models/{name}.nemo") for name in ("canary2-flash", "canary2-unified", "canary1-agg-gz")
+)
+SPEECH, CHIRP, SHORT = (str(DATA / "audio" / WAVS[name]) for name in ("speech", "chirp", "short"))
+TEXT = "Good morning everyone. The quick brown fox jumps over the lazy dog, while forty two sailors count the stars."
+
+
+@pytest.fixture(autouse=True)
+def quiet_log() -> Iterator[None]:
+    """The command adds a handler to the log; here it runs many times in one process."""
+    log = logging.getLogger("mlx_canary")
+    before = list(log.handlers)
+    yield
+    log.handlers[:] = before
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    """The command in this process, in a folder of its own: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLX_CANARY_MODEL", raising=False)
+
+    def command(*arguments: str | Path) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return command
+
+
+@pytest.fixture
+def done(run):
+    """The same where all goes well: stdout."""
+
+    def command(*arguments: str | Path) -> str:
+        code, out, err = run(*arguments)
+        assert code == 0, err
+        return out
+
+    return command
+
+
+@pytest.fixture
+def decoded(monkeypatch) -> list[float]:
+    """Where the windows begin that are decoded."""
+    starts: list[float] = []
+    decode = Transcriber.__call__
+
+    def counted(transcriber, pieces):
+        starts.extend(piece.window.start for piece in pieces)
+        return decode(transcriber, pieces)
+
+    monkeypatch.setattr(Transcriber, "__call__", counted)
+    return starts
+
+
+@pytest.fixture
+def intruder(monkeypatch):
+    """Makes files as soon as something is decoded, as another program might."""
+
+    def occupy(*paths: Path) -> None:
+        remaining, decode = list(paths), Transcriber.__call__
+
+        def occupied(transcriber, pieces):
+            while remaining:
+                path = remaining.pop()
+                path.parent.mkdir(exist_ok=True)
+                path.touch()
+            return decode(transcriber, pieces)
+
+        monkeypatch.setattr(Transcriber, "__call__", occupied)
+
+    return occupy
+
+
+def write(path: Path, *parts: str | float, times: int = 1) -> Path:
+    """A recording of clips by name and pauses in seconds."""
+    samples = [clip(part) if isinstance(part, str) else np.zeros(round(part * RATE), np.float32) for part in parts]
+    path.parent.mkdir(exist_ok=True)
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, RATE, 0, "NONE", ""))
+        block = (np.concatenate(samples) * 32767).astype("<i2").tobytes()
+        for _ in range(times):
+            file.writeframesraw(block)
+    return path
+
+
+def texts(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.iterdir())}
+
+
+# Times and formats.
+
+
+@pytest.mark.parametrize("format", sorted(WRITERS))
+def test_every_format_on_stdout_and_in_a_file(format, done):
+    common = ("transcribe", SPEECH, "-m", CTC, "-l", "en", "-f", format)
+    out = done(*common)
+    assert "fox" in out
+    done(*common, "-o", "out")
+    (written,) = texts(Path("out")).values()
+    if format == "json":  # whose options are those of the run
+        assert json.loads(written)["segments"] == json.loads(out)["segments"]
+    else:
+        assert written.strip() == out.strip()
+
+
+def test_all_formats_at_once_are_from_one_listening(done, decoded):
+    done("transcribe", SPEECH, CHIRP, "-m", CTC, "-l", "en", "-f", "all", "-o", "out")
+    assert len(texts(Path("out"))) == 2 * len(WRITERS)
+    assert len(decoded) == 2
+
+
+@pytest.mark.parametrize(
+    ("format", "asked", "n_segments", "n_words"),
+    [
+        ("json", [], 2, 19),
+        ("json", ["--timestamps", "word"], 2, 19),
+        ("json", ["--timestamps", "segment"], 2, 0),
+        ("json", ["--timestamps", "none"], 1, 0),
+    ],
+)
+def test_timestamps(format, asked, n_segments, n_words, done):
+    transcript = read_json(done("transcribe", SPEECH, "-m", CTC, "-l", "en", "-f", format, *asked))
+    assert (len(transcript.segments), len(transcript.words)) == (n_segments, n_words)
+    assert transcript.text == TEXT
+
+
+def test_plain_text_needs_no_times(done, monkeypatch):
+    """Finding them would cost time for nothing."""
+    monkeypatch.setattr(Transcriber, "_words", None)
+    assert done("transcribe", SPEECH, "-m", CTC, "-l", "en") == f"{TEXT}\n"
+
+
+def test_subtitles_of_a_long_recording(done):
+    write(Path("long.wav"), "speech", 0.5, times=8)
+    cues = list(srt.parse(done("transcribe", "long.wav", "-m", ATTENTION, "-l", "en", "-f", "srt")))
+    assert len(cues) > 10
+    for cue, following in pairwise(cues):
+        assert cue.start < cue.end <= following.start
+    assert cues[-1].end.total_seconds() <= 8 * 7.52
+    assert max(len(line) for cue in cues for line in cue.content.splitlines()) <= 42
+
+
+# Languages.
+
+
+def test_names_of_translations(done, decoded):
+    done("transcribe", SPEECH, "-m", ATTENTION, "-l", "en", "--also-translate", "de, es", "-f", "txt,srt", "-o", "out")
+    names = [f"speech_7s01.{code}.{ext}" for code in ("de", "en", "es") for ext in ("srt", "txt")]
+    assert sorted(texts(Path("out"))) == names
+    assert decoded == [0.0]
+    alone = done("translate", SPEECH, "-m", ATTENTION, "--from", "en", "--to", "de")
+    assert texts(Path("out"))["speech_7s01.de.txt"] == alone
+
+
+def test_translations_on_stdout_have_titles(done):
+    out = done("transcribe", CHIRP, "-m", ATTENTION, "-l", "en", "--also-translate", "de")
+    assert out.splitlines()[::2] == ["== en ==", "== de =="]
+
+
+def test_bilingual_subtitles_are_one_file(done):
+    arguments = ("transcribe", SPEECH, "-m", ATTENTION, "-l", "en", "--no-pnc", "--also-translate", "de", "--bilingual")
+    done(*arguments, "-f", "srt,txt", "-o", "out")
+    files = texts(Path("out"))
+    assert sorted(files) == ["speech_7s01.de.txt", "speech_7s01.en-de.srt", "speech_7s01.en.txt"]
+    both = " ".join(cue.content for cue in srt.parse(files["speech_7s01.en-de.srt"])).split()
+    assert sorted(both) == sorted((files["speech_7s01.en.txt"] + files["speech_7s01.de.txt"]).split())
+    assert done(*arguments, "-f", "srt") == files["speech_7s01.en-de.srt"]
+
+
+def test_the_language_is_found_out(done, run):
+    assert done("transcribe", SPEECH, "-m", INLINE, "-l", "auto") == f"{TEXT}\n"
+    code, out, err = run("transcribe", CHIRP, SPEECH, "-m", INLINE, "-l", "auto")
+    assert (code, out) == (1, f"== {SPEECH} ==\n{TEXT}\n")
+    assert "cannot be told for certain" in err
+
+
+# Searches.
+
+
+def test_phrases_to_expect(done):
+    Path("names.txt").write_text("Thank you\t2.5\n", encoding="utf-8")
+    common = ("transcribe", CHIRP, "-m", ATTENTION, "-l", "en")
+    assert done(*common, "--boost", "names.txt") == "Hello, the weather is cold.\n"
+    assert done(*common, "--boost", "names.txt", "--boost-alpha", "10") == "Thank you\n"
+    assert done(*common, "--boost", "names.txt", "--boost-alpha", "0") == "Hello, the weather is cold.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stated"),
+    [
+        (["--beam-size", "4"], {"beam_size": 4}),
+        (["--beam-size", "4", "--length-penalty", "1.5"], {"beam_size": 4, "length_penalty": 1.5}),
+        (["--beam-size", "1"], {}),
+        (["--temperature", "0.5", "--seed", "0"], {"temperature": 0.5, "seed": 0}),
+        (["--confidence"], {"confidence": {"name": "max_prob", "alpha": 1.0}}),
+        (["--lm", str(DATA / "decoding/tiny.arpa"), "--lm-alpha", "0.1"], {"language_model": {"alpha": 0.1}}),
+    ],
+)
+def test_searches_are_stated_in_json(arguments, stated, done):
+    document = json.loads(done("transcribe", CHIRP, "-m", CTC, "-l", "en", "-f", "json", *arguments))
+    decoding = document["options"]["decoding"]
+    assert set(decoding) == set(stated)
+    for name, value in stated.items():
+        assert value.items() <= decoding[name].items() if isinstance(value, dict) else decoding[name] == value
+
+
+def test_confidence_in_json(done):
+    common = ("transcribe", SPEECH, "-m", CTC, "-l", "en", "-f", "json")
+    sure = json.loads(done(*common, "--confidence"))
+    for segment in sure["segments"]:
+        assert 0 < segment["confidence"] <= 1
+        assert all(0 < word["confidence"] <= 1 for word in segment["words"])
+    assert {segment["confidence"] for segment in json.loads(done(*common))["segments"]} == {None}
+
+
+def test_beams_that_the_model_wants_are_kept(done, tmp_path):
+    """Asking for confidence once turned them off."""
+    done("convert", CTC, "-o", "model")
+    config = json.loads(Path("model/config.json").read_text(encoding="utf-8"))
+    config["decoding"] |= {"strategy": "beam", "beam_size": 3}
+    Path("model/config.json").write_text(json.dumps(config), encoding="utf-8")
+
+    def decoding(*arguments: str) -> dict[str, object]:
+        document = json.loads(done("transcribe", CHIRP, "-m", "model", "-l", "en", "-f", "json", *arguments))
+        return document["options"].get("decoding", {})
+
+    assert decoding() == {}
+    assert decoding("--confidence")["beam_size"] == 3
+    assert "beam_size" not in decoding("--confidence", "--beam-size", "1")
+    assert "beam_size" not in decoding("--temperature", "0.1")
+
+
+def test_doubts_are_told_once_for_a_stretch(done, run):
+    """And not once for each of its sentences. The model is one that finds no end."""
+    done("convert", ATTENTION, "-o", "model")
+    weights = dict(mx.load("model/model.safetensors"))
+    ends = mx.arange(weights["head_bias"].size) == loaded("canary1-agg-gz").tokenizer.eos_id
+    weights["head_bias"] = mx.where(ends, -100.0, weights["head_bias"])
+    mx.save_safetensors("model/model.safetensors", weights)
+    code, out, err = run("transcribe", SPEECH, "-m", "model", "-l", "en", "-f", "json", "-q")
+    assert code == 0
+    assert {tuple(segment["flags"]) for segment in json.loads(out)["segments"]} == {("unfinished",)}
+    assert len(json.loads(out)["segments"]) > 1
+    assert err.count("Warning") == 1
+    assert "s: the text reached the model's limit before its end; the rest may be missing." in err
+
+
+# Long recordings.
+
+
+@pytest.mark.parametrize(("model", "timestamps"), [(INLINE, "none"), (CTC, "none"), (CTC, "word")])
+def test_as_nemo_does_it(model, timestamps, done):
+    write(Path("long.wav"), "speech", 0.5, times=6)
+    common = ("transcribe", "long.wav", "-m", model, "-l", "en", "--timestamps", timestamps, "-f", "json")
+    document = json.loads(done(*common, "--longform", "nemo"))
+    assert document["options"]["longform"] == "nemo"
+    options = TranscriptionOptions(
+        language="en", longform="nemo", timestamps=None if timestamps == "none" else timestamps
+    )
+    expected = CanaryModel(loaded(Path(model).stem)).transcribe("long.wav", options=options)
+    assert document["text"] == expected.text
+    assert [segment["start"] for segment in document["segments"]] == [s.start for s in expected.segments]
+
+
+LONG = ("-m", ATTENTION, "-l", "en", "--longest-window", "10", "--batch-size", "1", "-f", "json,srt")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_a_killed_run_goes_on_where_it_stopped(done, decoded):
+    """Its texts are those of a run that nobody stopped, and no window is decoded twice."""
+    write(Path("long.wav"), "speech", 0.5, "chirp", 0.5, times=20)
+    done("transcribe", "long.wav", *LONG, "-o", "whole")
+    windows = decoded.copy()
+    assert len(windows) > 20
+    assert sorted(texts(Path("whole"))) == ["long.json", "long.srt"]
+
+    arguments = [sys.executable, "-m", "mlx_canary", "transcribe", "long.wav", *LONG, "-o", "out"]
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (notes := list(Path("out").glob(".long.wav.*.jsonl"))) or notes[0].read_bytes().count(b"\n") < 5:
+        assert process.poll() is None, "it was done before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert [path.name for path in Path("out").iterdir()] == [notes[0].name]
+    noted = [json.loads(line)["window"][0] for line in notes[0].read_text().splitlines()[1:] if line.endswith("}")]
+    assert 4 <= len(noted) < len(windows)
+
+    decoded.clear()
+    done("transcribe", "long.wav", *LONG, "-o", "out", "--resume")
+    assert sorted(decoded) == sorted(set(windows) - set(noted))
+    whole, resumed = texts(Path("whole")), texts(Path("out"))
+    assert resumed == whole
+
+
+@pytest.mark.parametrize(
+    ("changed", "again"),
+    [
+        (["--resume"], 0),
+        (["--resume", "--batch-size", "3"], 0),
+        ([], 2),
+        (["--resume", "--timestamps", "segment"], 2),
+        (["--resume", "--no-guards"], 2),
+        (["--resume", "--dtype", "float16"], 2),
+        (["--resume", "-m", INLINE], 2),
+    ],
+)
+def test_only_the_same_run_goes_on(changed, again, done, run, decoded, intruder):
+    """Everything was heard, and then the text could not be written."""
+    write(Path("long.wav"), "speech", 0.5, times=5)
+    common = ("transcribe", "long.wav", "-m", ATTENTION, "-l", "en", "-f", "srt", "-o", "out")
+    intruder(Path("out/long.srt"))
+    code, _, err = run(*common)
+    assert (code, len(decoded)) == (1, 2)
+    assert "long.srt exists" in err
+    Path("out/long.srt").unlink()
+    done(*common, *changed)
+    assert len(decoded) == 2 + again
+    assert list(texts(Path("out"))) == ["long.srt"]
+
+
+def test_recordings_of_one_name_are_not_mixed_up(done, run, decoded, intruder):
+    """Their notes once went into one file, and a resumed run gave one the other's text."""
+    write(Path("a/talk.wav"), "speech")
+    write(Path("b/talk.wav"), "chirp", 4.71)
+    expected = {f"{name}.txt": done("transcribe", f"{name}/talk.wav", "-m", ATTENTION, "-l", "en") for name in "ab"}
+    common = ("transcribe", "a/talk.wav", "b/talk.wav", "-m", ATTENTION, "-l", "en", "-o", "out")
+    template = ("--output-template", "{parent}.{ext}")
+    intruder(Path("out/a.txt"), Path("out/b.txt"))
+    assert run(*common, *template)[0] == 1
+    for name in expected:
+        Path("out", name).unlink()
+    decoded.clear()
+    done(*common, *template, "--resume")
+    assert texts(Path("out")) == expected
+    assert decoded == []
+
+
+def test_nothing_is_left_of_a_run_that_ended_well(done):
+    done("transcribe", SPEECH, "-m", ATTENTION, "-l", "en", "-o", "out")
+    assert list(texts(Path("out"))) == ["speech_7s01.txt"]
+
+
+MEASURED = """
+import resource, sys
+from mlx_canary.backend import mx
+from mlx_canary.cli.main import main
+try:
+    main(sys.argv[1:])
+finally:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(peak * (1 if sys.platform == "darwin" else 1024), file=sys.stderr)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="resource")
+def test_an_hour_needs_no_more_memory_than_five_minutes(tmp_path):
+    """As samples, the hour alone is 230 MB. Most of it is silent here, to have it heard soon."""
+    peaks = []
+    for minutes in (5, 60):
+        write(tmp_path / f"{minutes}.wav", *["speech", 0.5] * 2, 284.98, times=minutes // 5)
+        arguments = ("transcribe", f"{minutes}.wav", "-m", CTC, "-l", "en", "-f", "srt", "--batch-size", "1", "-q")
+        result = subprocess.run(
+            [sys.executable, "-c", MEASURED, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        )
+        assert result.returncode == 0, result.stderr
+        assert len(list(srt.parse(result.stdout))) >= minutes // 5
+        peaks.append(int(result.stderr.split()[-1]))
+    assert peaks[1] - peaks[0] < 50e6
+
+
+# Alignment.
+
+
+@pytest.mark.parametrize("model", [CTC, ATTENTION])
+def test_align(model, done):
+    Path("speech.txt").write_text(f"{TEXT[:26]}\n{TEXT[27:]}\n", encoding="utf-8")
+    out = done("align", SPEECH, "speech.txt", "-m", model, "-f", "json")
+    transcript = read_json(out)
+    assert transcript.text == TEXT
+    assert len(transcript.words) == 19
+    cues = list(srt.parse(done("align", SPEECH, "speech.txt", "-m", model)))
+    assert " ".join(" ".join(cue.content.split()) for cue in cues) == TEXT
+
+
+def test_align_writes_files(done, run):
+    Path("speech.txt").write_text(TEXT, encoding="utf-8")
+    common = ("align", SPEECH, "speech.txt", "-m", CTC, "-f", "srt,vtt", "-o", "out")
+    assert done(*common) == ""
+    assert list(texts(Path("out"))) == ["speech_7s01.srt", "speech_7s01.vtt"]
+    assert run(*common)[0] == 1
+    done(*common, "--overwrite", "--highlight-words")
+    assert "<u>" in texts(Path("out"))["speech_7s01.srt"]
+
+
+def test_align_reads_standard_input(tmp_path):
+    arguments = [sys.executable, "-m", "mlx_canary", "align", SPEECH, "-", "-m", CTC, "-f", "json"]
+    result = subprocess.run(arguments, input=TEXT.encode(), cwd=tmp_path, capture_output=True, timeout=60)
+    assert read_json(result.stdout.decode()).text == TEXT
+
+
+def test_align_says_what_does_not_fit(run):
+    Path("much.txt").write_text(TEXT * 3, encoding="utf-8")
+    code, out, err = run("align", SHORT, "much.txt", "-m", CTC)
+    assert (code, out) == (1, "")
+    assert "Is it the text of this recording?" in err
+    code, out, err = run("align", SHORT, "missing.txt", "-m", CTC)
+    assert (code, out) == (1, "")
+    assert "The text missing.txt cannot be read" in err
+
+
+# Combinations that make no sense: refused before anything is loaded.
+
+CONFLICTS = {
+    "boost-alpha alone": (["--boost-alpha", "2"], "--boost-alpha needs --boost."),
+    "lm-alpha alone": (["--lm-alpha", "0.5"], "--lm-alpha needs --lm."),
+    "one language in two": (["--bilingual"], "--bilingual needs --also-translate."),
+    "length penalty alone": (["--length-penalty", "1"], "is for beam search"),
+    "seed alone": (["--seed", "0"], "seed=0 is for sampling"),
+    "beams and sampling": (["--beam-size", "4", "--temperature", "0.5"], "use one"),
+    "negative temperature": (["--temperature", "-1"], "temperature=-1.0 must be a number from 0"),
+    "no phrases": (["--boost", "missing.txt"], "missing.txt"),
+    "negative strength": (["--boost", SPEECH + ".txt", "--boost-alpha", "-1"], "speech"),
+    "nemo and beams": (["--longform", "nemo", "--beam-size", "4"], "decoding cannot be chosen with it"),
+    "nemo and translations": (["--longform", "nemo", "--also-translate", "de"], "also_translate cannot be chosen"),
+    "nemo and windows": (["--longform", "nemo", "--longest-window", "20"], "longest_window cannot be chosen with it"),
+    "nemo and auto": (["--longform", "nemo", "-l", "auto"], "the language must be said"),
+    "nemo and resume": (["--longform", "nemo", "--resume", "-o", "out"], "--resume is not for --longform nemo"),
+    "resuming stdout": (["--resume"], "--resume is for files"),
+    "a window too long": (["--longest-window", "90"], "longest_window <= 60"),
+    "a window of nothing": (["--longest-window", "0"], "Windows of"),
+    "unknown format": (["-f", "pdf"], "pdf"),
+    "subtitles of three languages on stdout": (["-f", "srt", "--also-translate", "de,fr"], "Only one text fits"),
+    "no line": (["--max-line-chars", "0"], "max_line_chars=0"),
+    "memory below zero": (["--memory-limit", "-1"], "-1.0 GB is not possible"),
+}
+
+
+@pytest.mark.parametrize("what", CONFLICTS)
+def test_conflicts(what, run, tmp_path):
+    """The model does not exist; nobody notices."""
+    arguments, message = CONFLICTS[what]
+    code, out, err = run("transcribe", SPEECH, "-m", "no-such-model", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["-", "-"], 2, "can be read once"),
+        ([SPEECH, "t.txt", "-f", "srt,vtt"], 2, "Only one format fits on stdout"),
+        ([SPEECH, "t.txt", "--overwrite"], 2, "--overwrite is for files"),
+        ([SPEECH, "t.txt", "-f", "pdf"], 2, "pdf"),
+        ([SPEECH, "missing.txt"], 1, "cannot be read"),
+        ([SPEECH, "t.txt", "-f", "txt", "-o", "."], 1, "speech_7s01.txt exists"),
+    ],
+)
+def test_conflicts_of_align(arguments, code, message, run):
+    for name in ("t.txt", "speech_7s01.txt"):
+        Path(name).write_text(TEXT, encoding="utf-8")
+    got, out, err = run("align", *arguments, "-m", "no-such-model")
+    assert (got, out) == (code, "")
+    assert message in err
