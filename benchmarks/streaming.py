@@ -61,9 +61,6 @@ class Work:
         CanaryNetwork.encode, DecoderCache.place = counted_encode, counted_place  # type: ignore[method-assign]
 
 
-WORK = Work()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True)
@@ -74,11 +71,11 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    model = CanaryModel.from_pretrained(args.model)
+    model, work = CanaryModel.from_pretrained(args.model), Work()
     rows = []
     talks = joined_clips(args)
     for way in args.ways:
-        results = [run(model, talk, args, way) for talk in [*talks[:1], *talks]][1:]  # the first warms up
+        results = [run(model, talk, args, way, work) for talk in [*talks[:1], *talks]][1:]  # the first warms up
         rows.append({"way": way} | combined(results))
         print_row(rows[-1], header=len(rows) == 1)
     offline = [score(whole(model, talk, args), talk["text"]) for talk in talks]
@@ -109,10 +106,10 @@ def joined_clips(args: argparse.Namespace) -> list[dict[str, Any]]:
     return talks
 
 
-def run(model: CanaryModel, talk: dict[str, Any], args: argparse.Namespace, way: str) -> dict[str, Any]:
+def run(model: CanaryModel, talk: dict[str, Any], args: argparse.Namespace, way: str, work: Work) -> dict[str, Any]:
     stream = model.stream(language=args.language, target_lang=args.to, options=StreamingOptions(**WAYS[way]))
     samples, delays, slowest = talk["samples"], [], 0.0
-    frames, passes, started = WORK.n_frames, WORK.n_passes, time.perf_counter()
+    frames, passes, started = work.n_frames, work.n_passes, time.perf_counter()
     for start in range(0, len(samples), BLOCK):
         before = time.perf_counter()
         update = stream.add_audio(samples[start : start + BLOCK])
@@ -125,8 +122,8 @@ def run(model: CanaryModel, talk: dict[str, Any], args: argparse.Namespace, way:
     return {
         "sound": len(samples) / RATE,
         "seconds": seconds,
-        "frames": WORK.n_frames - frames,
-        "passes": WORK.n_passes - passes,
+        "frames": work.n_frames - frames,
+        "passes": work.n_passes - passes,
         "slowest": slowest,
         "first": delays[0] if delays else None,
         "laal": laal(delays, talk["speech"], len(talk["text"].split())),

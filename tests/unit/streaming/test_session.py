@@ -9,6 +9,7 @@ import pytest
 from conftest import clip
 
 from mlx_canary import Audio, AudioError, PromptError, StreamingOptions, load_audio
+from mlx_canary.network.canary import CanaryNetwork
 
 RATE = 16_000
 SPEECH_TEXT = (
@@ -79,6 +80,20 @@ def test_silence_has_no_text(flash, policy):
     assert transcript.segments == ()
     assert transcript.duration == 20
     assert {(update.committed, update.draft) for update in updates} == {("", "")}
+
+
+def test_nothing_is_decoded_after_a_segment_has_ended(flash, monkeypatch):
+    """A pause costs nothing, however long."""
+    heard = []
+    encode = CanaryNetwork.encode
+    monkeypatch.setattr(CanaryNetwork, "encode", lambda self, features: heard.append(1) or encode(self, features))
+    stream = flash.stream(language="en")
+    streamed_until = [stream.add_audio(clip("speech")), stream.add_audio(silence(1.0))]
+    n_decoded = len(heard)
+    update = stream.add_audio(silence(60))
+    assert streamed_until[-1].committed == update.committed == SPEECH_TEXT
+    assert update.draft == ""
+    assert len(heard) == n_decoded
 
 
 def test_no_sound_at_all(flash):
