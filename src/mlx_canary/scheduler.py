@@ -111,7 +111,7 @@ class Scheduler:
             for each in (*silent, window):
                 assembly.expect(index, each.start, each.end)
                 done = journals[index].find(each) if journals is not None else None
-                if done is None:
+                if done is None or len(done) != len(request.prompts):
                     yield self._checked(Piece(index, each, request))
                 else:
                     assembly.add(index, each.start, done)

@@ -66,8 +66,8 @@ def doubts(evidence: Evidence) -> tuple[str, ...]:
 
 
 def describe(flag: str) -> str:
-    """A flag in words."""
-    return _MEANINGS[flag]
+    """A flag in words; one that this version does not know stands for itself."""
+    return _MEANINGS.get(flag, flag)
 
 
 def is_better(new: Sequence[Evidence], old: Evidence) -> bool:

@@ -14,9 +14,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from mlx_canary.longform.assembly import Texts
 from mlx_canary.longform.windows import Window
-from mlx_canary.types import Segment, Word
 
 _log = logging.getLogger(__name__)
 
@@ -95,25 +96,27 @@ def _write(path: Path, mode: str, lines: list[Any]) -> None:
 
 def _read(path: Path, conditions: Any) -> dict[_Key, Texts]:
     """The windows in a journal that was written under the same conditions; none if it was not, or is damaged."""
-    if not path.is_file():
-        return {}
-    lines = path.read_text(encoding="ascii", errors="replace").splitlines()
     windows: dict[_Key, Texts] = {}
     try:
+        lines = path.read_text(encoding="ascii", errors="replace").splitlines()
         if not lines or json.loads(lines[0]) != conditions:
             return {}
         for line in lines[1:]:
-            entry = json.loads(line)
-            start, end, checksum = entry["window"]
-            windows[start, end, checksum] = tuple(
-                tuple(_segment(segment) for segment in text) for text in entry["texts"]
-            )
-    except (ValueError, KeyError, TypeError):
-        pass  # the interruption cut this line off; what stands before it counts
+            entry = _Entry.model_validate_json(line)
+            windows[entry.window] = entry.texts
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        _log.warning("%s cannot be read (%s); the run starts anew.", path, error.strerror or error)
+    except (ValueError, RecursionError):
+        pass  # the interruption cut this line off, or somebody edited it; what stands before it counts
     return windows
 
 
-def _segment(values: dict[str, Any]) -> Segment:
-    words = tuple(Word(**word) for word in values.pop("words"))
-    flags = tuple(values.pop("flags"))
-    return Segment(**values, words=words, flags=flags)
+class _Entry(BaseModel):
+    """A line: what is read has the types of what was written, whoever wrote it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    window: _Key
+    texts: Texts

@@ -160,3 +160,34 @@ def test_a_line_is_written_for_each_window(interrupted, path):
     conditions, *windows = [json.loads(line) for line in path.read_text().splitlines()]
     assert conditions["model"] == "m"
     assert [entry["window"][:2] for entry in windows] == [[0.0, 0.01], [10.0, 10.01], [20.0, 20.01]]
+
+
+EDITS = {
+    "a text that is a number": ('"text": "One two."', '"text": 5'),
+    "a time that is a text": ('"start": 0.08', '"start": "x"'),
+    "a time that is no number": ('"start": 0.08', '"start": NaN'),
+    "an endless time": ('"end": 0.16', '"end": 1e999'),
+    "a flag that is a number": ('["loop"]', "[1]"),
+    "a segment that is a text": ('"texts": [[{', '"texts": [["x", {'),
+    "words that are none": ('"words": []', '"words": null'),
+    "a key more": ('"flags"', '"evil": 1, "flags"'),
+    "a confidence in words": ('"confidence": 0.25', '"confidence": "high"'),
+    "brackets": ('"texts": ', '"texts": ' + "[" * 100_000),
+    "a list": ("{", "[{"),
+}
+
+
+@pytest.mark.parametrize("what", EDITS)
+def test_an_edited_line_counts_as_cut_off(what, interrupted, path):
+    """Such lines came back as transcripts, and the run ended in an error far from here."""
+    conditions, *lines = path.read_text(encoding="ascii").splitlines()
+    edited = [line.replace(*EDITS[what], 1) for line in lines]
+    assert edited[0] != lines[0]
+    path.write_text("\n".join([conditions, *edited]) + "\n", encoding="ascii")
+    assert Journal(path, CONDITIONS, resume=True).n_windows == 0
+
+
+def test_a_journal_that_cannot_be_read_is_none(path, caplog):
+    path.mkdir(parents=True)
+    assert Journal(path, CONDITIONS, resume=True).n_windows == 0
+    assert "cannot be read" in caplog.text
