@@ -1,0 +1,263 @@
+"""`mlx-canary live`: recordings, raw sound and a pretended microphone; pipes and terminals; Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import DATA, WAVS, clip
+
+from mlx_canary.cli.main import main
+
+MODEL = str(DATA / "models/canary2-flash.nemo")
+SPEECH = str(DATA / "audio" / WAVS["speech"])
+TEXT = "Good morning everyone. The quick brown fox jumps over the lazy dog, while forty two sailors count the stars."
+COMMAND = [sys.executable, "-m", "mlx_canary", "live", "-m", MODEL, "-l", "en"]
+
+
+@pytest.fixture(autouse=True)
+def quiet_log() -> Iterator[None]:
+    """The command adds a handler to the log; here it runs many times in one process."""
+    log = logging.getLogger("mlx_canary")
+    before = list(log.handlers)
+    yield
+    log.handlers[:] = before
+
+
+@pytest.fixture
+def live(capsys, monkeypatch, tmp_path):
+    """The command in this process, in a folder of its own: code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            main(["live", *map(str, arguments)])
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return command
+
+
+def test_a_recording_gives_lines_on_a_pipe(live):
+    code, out, err = live("-m", MODEL, "-l", "en", "--file", SPEECH, "--fast")
+    assert (code, out) == (0, f"{TEXT}\n")
+    assert "Listening" in err
+
+
+def test_text_and_subtitles_are_saved(live, tmp_path):
+    code, _, err = live("-m", MODEL, "-l", "en", "--file", SPEECH, "--fast", "-f", "srt,txt", "-o", "texts")
+    assert code == 0
+    assert (tmp_path / "texts/speech_7s01.txt").read_text() == f"{TEXT}\n"
+    assert "00:00:07,010" in (tmp_path / "texts/speech_7s01.srt").read_text()
+    assert "Saved texts" in err
+
+
+def test_both_languages_with_to(live, tmp_path):
+    arguments = ["-m", MODEL, "-l", "en", "--to", "de", "--no-pnc", "--file", SPEECH, "--fast", "--chunk", "60"]
+    code, out, _ = live(*arguments, "-f", "txt", "-o", "texts")
+    assert code == 0
+    lines = out.splitlines()
+    assert [line[:4] for line in lines] == ["en: ", "de: "]
+    assert "schnelle Fuchs" in lines[1]
+    for line, name in zip(lines, ("en", "de"), strict=True):
+        assert (tmp_path / f"texts/speech_7s01.{name}.txt").read_text().strip() == line[4:]
+
+
+def test_real_time_is_real_time(live):
+    """A clip of 2.3 s takes at least that."""
+    started = time.monotonic()
+    code, out, _ = live("-m", MODEL, "-l", "en", "--file", DATA / "audio" / WAVS["chirp"], "--policy", "alignatt")
+    assert code == 0
+    assert time.monotonic() - started > 2.3
+    assert out.strip()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--file", SPEECH, "-f", "srt"], "say where with --output-dir"),
+        (["--fast"], "--fast is for a recording"),
+        (["--file", SPEECH, "--device", "2"], "give it or --file, not both"),
+        (["--file", SPEECH, "-l", "en", "--to", "en"], "is the language spoken"),
+        (["--file", SPEECH, "-l", "en", "--to", "ja"], "ja"),
+        (["--file", "missing.wav", "--fast"], "missing.wav"),
+        (["--file", SPEECH, "--chunk", "0"], "chunk=0.0 must be"),
+    ],
+)
+def test_what_makes_no_sense_is_said(live, arguments, message):
+    code, _, err = live("-m", MODEL, *arguments)
+    assert code in (1, 2)
+    assert message in err
+
+
+def test_a_name_that_is_taken_is_noticed_before_anybody_speaks(live, tmp_path):
+    (tmp_path / "speech_7s01.txt").write_text("mine")
+    code, out, err = live("-m", MODEL, "-l", "en", "--file", SPEECH, "-o", ".")
+    assert code == 1
+    assert "exists" in err
+    assert "Listening" not in err + out
+    assert (tmp_path / "speech_7s01.txt").read_text() == "mine"
+
+
+def raw(samples):
+    return (samples * 32768).astype("<i2").tobytes()
+
+
+def test_raw_sound_on_stdin(tmp_path):
+    """In odd pieces, as pipes deliver it."""
+    process = subprocess.Popen(
+        [*COMMAND, "--file", "-", "-o", str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path
+    )
+    data = raw(clip("speech"))
+    for start in range(0, len(data), 33_333):
+        process.stdin.write(data[start : start + 33_333])
+        process.stdin.flush()
+    out, _ = process.communicate(timeout=100)
+    assert process.returncode == 0
+    assert out.decode() == f"{TEXT}\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["stdin.txt"]
+
+
+def test_interrupted_while_waiting_saves_what_was_said(tmp_path):
+    """Ctrl-C is how a microphone is switched off."""
+    process = subprocess.Popen(
+        [*COMMAND, "--file", "-", "-o", str(tmp_path), "-f", "json"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+    )
+    process.stdin.write(raw(np.concatenate([clip("speech"), np.zeros(16_000, np.float32)])))
+    process.stdin.flush()
+    assert process.stdout.readline().decode().strip() == TEXT
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 0, err
+    saved = json.loads((tmp_path / "stdin.json").read_text())
+    assert TEXT in json.dumps(saved, ensure_ascii=False)
+
+
+def test_on_a_terminal_the_draft_is_redrawn():
+    """Dim while it may change; at the end the text stands there once."""
+    parent, child = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "200", "LINES": "30"}
+    process = subprocess.Popen(
+        [*COMMAND, "--file", SPEECH, "--fast"], stdout=child, stderr=subprocess.DEVNULL, env=environment
+    )
+    os.close(child)
+    seen = read_all(parent)
+    assert process.wait(timeout=100) == 0
+    assert "\x1b[2;3m" in seen, "a draft is dim and italic"
+    assert "\x1b[2K" in seen, "lines are redrawn"
+    last = seen.rsplit("\x1b[2K", 1)[1]
+    assert TEXT in seen
+    assert "\x1b[2;3m" not in last
+
+
+def read_all(terminal):
+    seen = b""
+    while select.select([terminal], [], [], 100)[0]:
+        try:
+            data = os.read(terminal, 65536)
+        except OSError:  # the other side is closed
+            break
+        if not data:
+            break
+        seen += data
+    os.close(terminal)
+    return seen.decode()
+
+
+class PretendedStream:
+    """A microphone at 48 kHz that hears the clip, and Ctrl-C after it."""
+
+    def __init__(self, samplerate, blocksize, device, channels, dtype, callback):
+        assert (samplerate, blocksize, channels, dtype) == (48_000, 4800, 1, "float32")
+        self.callback = callback
+
+    def start(self):
+        loud = np.repeat(clip("speech"), 3)
+        for start in range(0, len(loud), 4800):
+            self.callback(loud[start : start + 4800, None], 4800, None, None)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return None
+
+
+class Interrupting:
+    """A queue that is interrupted when it is empty."""
+
+    def __init__(self):
+        self.blocks = []
+
+    def put(self, block):
+        self.blocks.append(block)
+
+    def get(self):
+        if not self.blocks:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        return self.blocks.pop(0)
+
+    def qsize(self):
+        return 0
+
+
+def pretended(stream=PretendedStream):
+    devices = [
+        {"index": 0, "name": "Speakers", "max_input_channels": 0, "default_samplerate": 48_000.0},
+        {"index": 1, "name": "Desk microphone", "max_input_channels": 2, "default_samplerate": 48_000.0},
+    ]
+    return SimpleNamespace(
+        PortAudioError=OSError,
+        InputStream=stream,
+        default=SimpleNamespace(device=(1, 0)),
+        query_devices=lambda device=None, kind=None: devices if kind is None else devices[1],
+    )
+
+
+def test_a_microphone_at_another_rate(live, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "sounddevice", pretended())
+    monkeypatch.setattr("mlx_canary.cli.live_sources.queue", SimpleNamespace(Queue=Interrupting))
+    code, out, _ = live("-m", MODEL, "-l", "en", "-o", "texts")
+    assert code == 0
+    assert out.strip()
+    assert (tmp_path / "texts/live.txt").read_text() == out
+
+
+def test_microphones_are_listed_without_a_model(live, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sounddevice", pretended())
+    assert live("--list-devices")[:2] == (0, "*  1  Desk microphone\n")
+
+
+def test_without_the_package(live, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    code, _, err = live("-m", MODEL)
+    assert code == 1
+    assert "pip install 'mlx-canary[live]'" in err
+
+
+def test_without_a_microphone(live, monkeypatch):
+    def none(*arguments, **keywords):
+        raise OSError("Error querying device -1")
+
+    monkeypatch.setitem(sys.modules, "sounddevice", pretended(stream=none))
+    code, _, err = live("-m", MODEL)
+    assert code == 1
+    assert "cannot be used (Error querying device -1)" in err
+    assert "--list-devices" in err
+    assert "System Settings" in err
