@@ -101,7 +101,7 @@ class TranscriptionOptions:
 
     def _check_nemo(self) -> None:
         for name in ("decoding", "also_translate", "shortest_window", "longest_window"):
-            if getattr(self, name) not in (None, ()):
+            if getattr(self, name):
                 raise PromptError(f"longform='nemo' does what NeMo does: {name} cannot be chosen with it.")
         if self.language == AUTO:
             raise PromptError("longform='nemo' does what NeMo does: the language must be said.")

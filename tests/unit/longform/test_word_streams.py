@@ -1,7 +1,7 @@
 """No word is lost or doubled where a recording is cut: thousands of made-up recordings of words and pauses.
 
-A word is a burst of noise. A model hears a word only if a window holds the whole of it, so the texts of the windows, one
-after the other, are the recording's text exactly if every word lies in exactly one window.
+A word is a burst of noise. A model hears a word only if a window holds the whole of it, so the texts of the windows,
+one after the other, are the recording's text exactly if every word lies in exactly one window.
 """
 
 from __future__ import annotations
