@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -17,8 +18,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from conftest import DATA, WAVS, clip
+from rich.console import Console
 
+from mlx_canary import Segment
+from mlx_canary.cli.captions import Captions
 from mlx_canary.cli.main import main
+from mlx_canary.streaming.session import Update
 
 MODEL = str(DATA / "models/canary2-flash.nemo")
 SPEECH = str(DATA / "audio" / WAVS["speech"])
@@ -163,6 +168,21 @@ def test_on_a_terminal_the_draft_is_redrawn():
     last = seen.rsplit("\x1b[2K", 1)[1]
     assert TEXT in seen
     assert "\x1b[2;3m" not in last
+
+
+def test_control_characters_are_not_obeyed(monkeypatch):
+    """A checkpoint's pieces may be anything."""
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    console = Console(file=terminal, force_terminal=True)
+    captions = Captions(console, None, ["en"])
+    captions.show([Update("", "")], [(Segment("one\x1b]0;two\x07", 0.0, 1.0),)])
+    assert "\x1b]0" not in terminal.getvalue()
+    assert "\x07" not in terminal.getvalue()
 
 
 def read_all(terminal):

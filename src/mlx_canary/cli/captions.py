@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO, cast
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from mlx_canary.cli.terminal import visible
 from mlx_canary.streaming.session import Update
 from mlx_canary.types import Segment
 
@@ -42,19 +44,22 @@ class Captions:
     def _line(self, n: int, text: str) -> None:
         # Texts of segments are joined by one space.
         self._n_characters[n] += len(text) + (self._n_characters[n] > 0)
-        self._console.print(Text.assemble((self._titles[n], "bold"), text), soft_wrap=True)
+        self._console.print(Text.assemble((self._titles[n], "bold"), self._safe(text)), soft_wrap=True)
 
     def _growing(self, n: int, update: Update) -> Text:
-        committed = update.committed[self._n_characters[n] :].strip()
+        committed = self._safe(update.committed[self._n_characters[n] :].strip())
         between = " " if committed and update.draft else ""
-        return Text.assemble((self._titles[n], "bold"), committed, between, (update.draft, "dim italic"))
+        return Text.assemble((self._titles[n], "bold"), committed, between, (self._safe(update.draft), "dim italic"))
+
+    def _safe(self, text: str) -> str:
+        return visible(text, cast(TextIO, self._console.file))
 
 
 @contextmanager
 def captions(titles: list[str]) -> Iterator[Captions]:
     """Captions on stdout; what was still growing is gone at the end, and the rest stays."""
     console = Console(highlight=False)
-    if not console.is_terminal:
+    if not console.is_terminal or console.is_dumb_terminal:
         yield Captions(console, None, titles)
         return
     with Live(console=console, auto_refresh=False, transient=True, vertical_overflow="visible") as live:

@@ -26,6 +26,8 @@ def run(given: dict[str, Any]) -> None:
     click.echo(f"Loading {given['model']}", err=True)
     model = CanaryModel.from_pretrained(given["model"])
     streams = _streams(model, given, settings)
+    if given["language"] is None:
+        click.echo(f"Language: {streams[0].target_lang} (say another with --language)", err=True)
     formats = parse_formats(given["formats"])
     target = None if given["output_dir"] is None else OutputTarget(given["output_dir"], None, given["overwrite"], False)
     name = "live" if given["file"] is None else given["file"]

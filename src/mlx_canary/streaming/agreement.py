@@ -70,6 +70,7 @@ class Agreement:
 
     def _decode(self, samples: Samples) -> list[int]:
         """The text of a window that begins with what is fixed."""
+        self.looped = False
         features = self._model.preprocessor([pad_to_minimum(samples, self._rate)])
         limit = token_limit(self._model.config, features.lengths[0], len(self._prompt))
         fixed, guess = self.tokens[: self.n_fixed], self.tokens[self.n_fixed : limit]

@@ -21,7 +21,7 @@ from mlx_canary.streaming.decoder import StreamDecoder
 from mlx_canary.streaming.options import StreamingOptions
 
 # NeMo's buffer holds 256 ids, prompt included, and the one that would be the last is not kept.
-_MOST_IDS = 255
+MOST_IDS = 255
 _TOKENS_PER_SECOND = 10
 NOTHING: Samples = np.zeros(0, np.float32)
 _POOL = 5  # NeMo's smoothing averages so many tokens by so many frames
@@ -74,7 +74,7 @@ class NemoPolicy:
         self._frame, self._hop, self._factor = factor * hop, hop, factor
         self._model, self._options = model, options
         self._n_prompt, self._eos = len(prompt), model.tokenizer.eos_id
-        self._limit = min(_MOST_IDS, config.decoder.max_sequence_length - 1)
+        self._limit = min(MOST_IDS, config.decoder.max_sequence_length - 1)
         self._decoder = StreamDecoder(model, prompt)
         self._buffer: Samples = NOTHING
         self._pending: Samples = NOTHING

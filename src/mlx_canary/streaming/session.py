@@ -15,13 +15,14 @@ import numpy.typing as npt
 import soxr
 
 from mlx_canary.audio.samples import Samples, from_array
+from mlx_canary.decoding.limits import token_limit
 from mlx_canary.errors import AudioError, PromptError
 from mlx_canary.load_models import LoadedModel
 from mlx_canary.longform.guards import LOOP
 from mlx_canary.longform.windows import quietest
 from mlx_canary.streaming.agreement import Agreement
 from mlx_canary.streaming.options import StreamingOptions
-from mlx_canary.streaming.policies import NOTHING, AlignAtt, Policy, WaitK
+from mlx_canary.streaming.policies import MOST_IDS, NOTHING, AlignAtt, Policy, WaitK
 from mlx_canary.streaming.quiet import FRAME, QuietMeter
 from mlx_canary.text.prompt import Prompt, encode_prompt
 from mlx_canary.types import Audio, Segment, Transcript
@@ -61,6 +62,7 @@ class StreamingSession:
                 f"xatt_scores_layer={options.xatt_scores_layer} is not there: the decoder has {n_layers} layers."
             )
         self._rate = model.config.preprocessor.sample_rate
+        self._check_room()
         self._intake = _Intake(self._rate)
         self._meter = QuietMeter(self._rate)
         self._hop = round(_HOP / FRAME) * self._meter.frame
@@ -71,6 +73,20 @@ class StreamingSession:
         self._text = ""
         self._start(0)
         self._transcript: Transcript | None = None
+
+    def _check_room(self) -> None:
+        """The shortest window has the least room for text, for NeMo's rule goes by the sound's length."""
+        config = self._model.config
+        n_frames = self._rate // config.preprocessor.hop_length
+        room = (
+            token_limit(config, n_frames, len(self._ids))
+            if self._options.policy == "windowed"
+            else MOST_IDS - len(self._ids)
+        )
+        if room < 1:
+            raise PromptError(
+                f"The prompt has {len(self._ids)} tokens, which leaves no room for text. Give less context."
+            )
 
     @property
     def target_lang(self) -> str:

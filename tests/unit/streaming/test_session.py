@@ -143,6 +143,12 @@ def test_samples_that_make_no_sense(flash, block, message):
         flash.stream(language="en").add_audio(block)
 
 
+@pytest.mark.parametrize("policy", ["windowed", "alignatt"])
+def test_a_prompt_that_leaves_no_room(flash, policy):
+    with pytest.raises(PromptError, match="Give less context"):
+        flash.stream(language="en", policy=policy, context="many words " * 100)
+
+
 def test_the_rate_may_not_change(flash):
     stream = flash.stream(language="en")
     stream.add_audio(Audio(silence(0.1), 48_000))
