@@ -97,6 +97,8 @@ def _open(source: FileSource, name: str) -> Iterator[IO[bytes]]:
 
 
 def _open_path(source: str | os.PathLike[str], name: str) -> IO[bytes]:
+    if not os.fspath(source):
+        raise AudioError("A recording has no name: its path is empty.")
     path = Path(source)
     scheme, separator, _ = str(source).partition("://")
     if separator and scheme.isalnum() and not path.exists():

@@ -72,10 +72,9 @@ def command(
         plan_outputs([OutputSource(file, (language,))], names, target)
     subtitles = SubtitleOptions(highlight_words=highlight_words)
     text = _read(text_file)
-    source = file if file == "-" or file.startswith(("http://", "https://")) else Path(file)
     with loading_progress(model) as loading:
         loaded = CanaryModel.from_pretrained(model, progress=loading)
-    transcript = loaded.align(source, text, language=language)
+    transcript = loaded.align(file, text, language=language)
     if target is None:
         click.echo(render(transcript, names[0], subtitles), nl=False)
         return

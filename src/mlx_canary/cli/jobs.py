@@ -158,7 +158,7 @@ def _decoding(given: dict[str, Any]) -> DecodingOptions | None:
 def _channel(value: str) -> Any:
     if value == "mix":
         return value
-    if not value.isdigit():
+    if not value.isdecimal():
         raise click.UsageError(f"--channel {value!r} is neither 'mix' nor the number of a channel, from 0.")
     return int(value)
 

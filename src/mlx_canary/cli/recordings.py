@@ -41,7 +41,7 @@ def run(job: Job) -> None:
             progress.note(f"Language: {model.prompt(job.options).source_lang} (say another with --language)")
         progress.say("Listening")
         journals = _journals(job, model)
-        requests = [(_source(file), job.options) for file in job.files]
+        requests = [(file, job.options) for file in job.files]
         outcomes = model.transcribe_each(
             requests, batch_size=job.batch_size, on_segment=progress.heard, journals=journals
         )
@@ -157,8 +157,3 @@ def _stated(options: TranscriptionOptions) -> dict[str, object]:
         if value != getattr(default, field.name):
             stated[field.name] = _changed(value) if isinstance(value, DecodingOptions) else value
     return stated
-
-
-def _source(file: str) -> str | Path:
-    """A path, unless it is standard input or an address."""
-    return file if file == "-" or file.startswith(("http://", "https://")) else Path(file)
