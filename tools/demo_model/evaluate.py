@@ -193,18 +193,19 @@ def main() -> None:
     parser.add_argument("--test", type=Path, required=True, help="folder of held-out shards")
     parser.add_argument("--manifest", type=Path, action="append", default=[])
     parser.add_argument("--audio", type=Path)
-    parser.add_argument("--every", type=int, default=1, help="use every n-th utterance for all but transcription")
+    parser.add_argument("--every", type=int, default=1, help="use every n-th utterance")
+    parser.add_argument("--every-other-task", type=int, default=1, help="and of these every n-th for all but transcription")
     parser.add_argument("--quick", action="store_true", help="transcription only")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     torch.set_num_threads(2)
     network = load(args.model)
-    held_out = read_new([args.test], set())
-    recordings = [u for path in args.manifest for u in manifest(path, args.audio)]
+    held_out = read_new([args.test], set())[:: args.every]
+    recordings = [u for path in args.manifest for u in manifest(path, args.audio)][:: args.every]
     run = Evaluation(network, args.out)
     run.transcribe(held_out + recordings)
     if not args.quick:
-        held_out, recordings = held_out[:: args.every], recordings[:: args.every]
+        held_out, recordings = held_out[:: args.every_other_task], recordings[:: args.every_other_task]
         synthetic = [u for u in held_out if u.engine != "joined"]
         run.translate(synthetic)
         run.variants(synthetic)

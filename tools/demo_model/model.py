@@ -38,6 +38,7 @@ def build_tokenizers(folder: Path, texts: dict[str, Iterable[str]], pieces: int)
     special = ["<|startofcontext|>", *emotions, *tags, *switches, *[f"<|{i}|>" for i in range(N_TIMES)]]
     (folder / "spl_tokens").mkdir(parents=True, exist_ok=True)
     CanaryTokenizer.build_special_tokenizer(special, str(folder / "spl_tokens"))
+    drop_normalisation(folder / "spl_tokens" / "tokenizer.model")
     for lang in LANGS:
         target = folder / lang
         target.mkdir(exist_ok=True)
@@ -52,6 +53,15 @@ def build_tokenizers(folder: Path, texts: dict[str, Iterable[str]], pieces: int)
         model = sentencepiece.SentencePieceProcessor(model_file=str(target / "tokenizer.model"))
         names = "".join(model.id_to_piece(i) + "\n" for i in range(model.get_piece_size()))
         (target / "vocab.txt").write_text(names, encoding="utf-8")
+
+
+def drop_normalisation(path: Path) -> None:
+    """Take the Unicode table (240 kB) out of a tokenizer that only looks whole pieces up."""
+    from sentencepiece import sentencepiece_model_pb2
+
+    proto = sentencepiece_model_pb2.ModelProto.FromString(path.read_bytes())
+    proto.normalizer_spec.name, proto.normalizer_spec.precompiled_charsmap = "identity", b""
+    path.write_bytes(proto.SerializeToString())
 
 
 def config(tokenizers: Path, size: Size) -> dict:
