@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ SETTINGS = {
     "float32, --preserve-keys": ["--preserve-keys"],
     "float32, --no-checksums": ["--no-checksums"],
 }
+
+PROGRAM = "import mlx_canary.conversion.converter"
 
 
 def measure(command: list[str]) -> tuple[float, float, float]:
@@ -60,49 +63,82 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def median(name: str, command: list[str], source: Path, output: Path | None, runs: int, read: int) -> dict[str, Any]:
-    """One line of the table."""
-    measured = []
-    for _ in range(runs):
-        if output is not None:
-            remove(output)
-        forget(source)
-        measured.append(measure(command))
-    seconds, processor, memory = zip(*measured, strict=True)
-    middle = statistics.median(seconds)
-    row = {
-        "what": name,
-        "seconds": round(middle, 1),
-        "all_seconds": [round(s, 1) for s in seconds],
-        "cpu_seconds": round(statistics.median(processor), 1),
-        "peak_mb": round(statistics.median(memory)),
-        "read_mb_per_s": round(read / 1e6 / middle),
-        "output_mb": None if output is None else round(size(output) / 1e6, 1),
-    }
-    print(row, file=sys.stderr)
-    return row
+@dataclass
+class Row:
+    """One line of the table.
+
+    Attributes:
+        what: Its name.
+        command: What is measured.
+        source: What is put out of the cache before.
+        output: What it makes, removed before; None if it makes nothing.
+        runs: Seconds, seconds of processor time and peak MB of each run.
+        output_bytes: Size of what it made.
+    """
+
+    what: str
+    command: list[str]
+    source: Path
+    output: Path | None
+    runs: list[tuple[float, float, float]] = field(default_factory=list)
+    output_bytes: int = 0
+
+    def run(self) -> None:
+        if self.output is not None:
+            remove(self.output)
+        forget(self.source)
+        self.runs.append(measure(self.command))
+        if self.output is not None:
+            self.output_bytes = size(self.output)
+
+    def result(self, n_bytes: int) -> dict[str, Any]:
+        seconds, processor, memory = zip(*self.runs, strict=True)
+        middle = statistics.median(seconds)
+        return {
+            "what": self.what,
+            "seconds": round(middle, 1),
+            "all_seconds": [round(s, 1) for s in seconds],
+            "cpu_seconds": round(statistics.median(processor), 1),
+            "peak_mb": round(statistics.median(memory)),
+            "source_mb_per_s": round(n_bytes / 1e6 / middle),
+            "output_mb": round(self.output_bytes / 1e6, 1),
+        }
+
+
+def rows(checkpoint: Path, folder: Path, scratch: Path) -> list[Row]:
+    """What is measured, in the order of a round."""
+    mlx_canary, output = str(Path(sys.executable).parent / "mlx-canary"), scratch / "converted"
+
+    def convert(source: Path, *options: str) -> list[str]:
+        return [mlx_canary, "convert", str(source), "-o", str(output), *options]
+
+    verify = [mlx_canary, "verify", str(output), str(checkpoint)]
+    made = [
+        Row("cp", ["cp", str(checkpoint), str(scratch / "copy")], checkpoint, scratch / "copy"),
+        Row("load the program and end", [sys.executable, "-c", PROGRAM], checkpoint, None),
+    ]
+    for name, options in SETTINGS.items():
+        made.append(Row(f"convert {name}", convert(checkpoint, *options), checkpoint, output))
+        if name in ("float32", "4 bits"):
+            made.append(Row(f"verify {name} against the source", verify, checkpoint, None))
+    return [*made, Row("convert float32, unpacked folder", convert(folder), folder, output)]
 
 
 def main(checkpoint: Path, scratch: Path, runs: int) -> None:
-    n_bytes, output, copy, folder = size(checkpoint), scratch / "converted", scratch / "copy", scratch / "unpacked"
-    mlx_canary = str(Path(sys.executable).parent / "mlx-canary")
-    convert = [mlx_canary, "convert", str(checkpoint), "-o", str(output)]
-    rows = [median("cp", ["cp", str(checkpoint), str(copy)], checkpoint, copy, runs, n_bytes)]
-    remove(copy)
-    idle = [sys.executable, "-c", "import mlx_canary.conversion.converter"]
-    rows.append(median("load the program and end", idle, checkpoint, None, runs, 0))
-    for name, options in SETTINGS.items():
-        rows.append(median(f"convert {name}", [*convert, *options], checkpoint, output, runs, n_bytes))
-        if name in ("float32", "4 bits"):
-            verify = [mlx_canary, "verify", str(output), str(checkpoint)]
-            rows.append(median(f"verify {name} against the source", verify, checkpoint, None, runs, n_bytes))
+    folder = scratch / "unpacked"
     folder.mkdir()
     subprocess.run(["tar", "-xf", checkpoint, "-C", folder], check=True)
-    unpacked = [mlx_canary, "convert", str(folder), "-o", str(output)]
-    rows.append(median("convert float32, unpacked folder", unpacked, folder, output, runs, n_bytes))
+    table = rows(checkpoint, folder, scratch)
+    for _ in range(runs):  # round after round, so that whatever else the machine does meets all alike
+        for row in table:
+            row.run()
+            print(row.what, row.runs[-1], file=sys.stderr)
+        remove(scratch / "copy")
     remove(folder)
-    remove(output)
-    print(json.dumps({**machine(), "checkpoint_bytes": n_bytes, "runs": runs, "rows": rows}, indent=2))
+    remove(scratch / "converted")
+    n_bytes = size(checkpoint)
+    results = [row.result(n_bytes) for row in table]
+    print(json.dumps({**machine(), "checkpoint_bytes": n_bytes, "runs": runs, "rows": results}, indent=2))
 
 
 def machine() -> dict[str, Any]:
