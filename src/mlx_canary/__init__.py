@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from mlx_canary.text.tokenizer import CanaryTokenizer
     from mlx_canary.types import Audio, EncoderOutput, Features, Hypothesis, Segment, Transcript, Word
     from mlx_canary.verification import verify
-    from mlx_canary.writers import SubtitleOptions, render, write_outputs
+    from mlx_canary.writers import OutputError, OutputTarget, SubtitleOptions, render, write_outputs
 
 _HOMES = {
     "CANARY_MODELS": "registry",
@@ -66,6 +66,8 @@ _HOMES = {
     "Segment": "types",
     "StreamingOptions": "streaming.options",
     "StreamingSession": "streaming.session",
+    "OutputError": "writers",
+    "OutputTarget": "writers",
     "SubtitleOptions": "writers",
     "Transcript": "types",
     "TranscriptionOptions": "requests",
@@ -103,6 +105,8 @@ __all__ = [
     "LanguageModel",
     "ModelNotFoundError",
     "Outcome",
+    "OutputError",
+    "OutputTarget",
     "Phrase",
     "Prompt",
     "PromptError",

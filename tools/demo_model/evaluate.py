@@ -45,7 +45,11 @@ def decode(network, sounds: list[np.ndarray], prompts: list[list[int]]) -> list[
     order = sorted(range(len(sounds)), key=lambda i: (len(prompts[i]), len(sounds[i])))
     while order:
         first = order[0]
-        part = [i for i in order[:24] if len(prompts[i]) == len(prompts[first]) and len(sounds[i]) < 1.5 * len(sounds[first]) + 8000]
+        part = [
+            i
+            for i in order[:24]
+            if len(prompts[i]) == len(prompts[first]) and len(sounds[i]) < 1.5 * len(sounds[first]) + 8000
+        ]
         order = [i for i in order if i not in part]
         arrays = [sounds[i].astype(np.float32) / 32768 if sounds[i].dtype == np.int16 else sounds[i] for i in part]
         lengths = torch.tensor([len(a) for a in arrays])
@@ -85,7 +89,18 @@ def manifest(path: Path, audio: Path) -> list[Utterance]:
         samples, rate = soundfile.read(audio / row["audio_filepath"], dtype="int16")
         assert rate == 16_000
         text = {row["lang"]: people.spell(row["text"], row["lang"], known)}
-        out.append(Utterance(samples, row["lang"], text, {}, row.get("package", path.stem), row.get("speaker", ""), row["audio_filepath"], ()))
+        out.append(
+            Utterance(
+                samples,
+                row["lang"],
+                text,
+                {},
+                row.get("package", path.stem),
+                row.get("speaker", ""),
+                row["audio_filepath"],
+                (),
+            )
+        )
     return out
 
 
@@ -115,12 +130,22 @@ class Evaluation:
         self.results: dict[str, dict] = {}
         self.log = out.with_suffix(".texts.jsonl").open("w", encoding="utf-8")
 
-    def run(self, name: str, utterances: list[Utterance], target=None, pnc=True, itn=False, times=False, context="") -> list[list[int]]:
+    def run(
+        self, name: str, utterances: list[Utterance], target=None, pnc=True, itn=False, times=False, context=""
+    ) -> list[list[int]]:
         prompts = [self.maker.prompt(u.lang, target or u.lang, pnc, itn, times, context) for u in utterances]
         return decode(self.network, [u.samples for u in utterances], prompts)
 
     def note(self, task: str, u: Utterance, found: str, wanted: str) -> None:
-        row = {"task": task, "engine": u.engine, "speaker": u.speaker, "lang": u.lang, "kind": u.kind, "found": found, "wanted": wanted}
+        row = {
+            "task": task,
+            "engine": u.engine,
+            "speaker": u.speaker,
+            "lang": u.lang,
+            "kind": u.kind,
+            "found": found,
+            "wanted": wanted,
+        }
         self.log.write(json.dumps(row, ensure_ascii=False) + "\n")
 
     def transcribe(self, utterances: list[Utterance]) -> None:
@@ -184,7 +209,9 @@ class Evaluation:
         found = decode(self.network, [u.samples for u in utterances], [partial] * len(utterances))
         for u, ids in zip(utterances, found, strict=True):
             right[u.engine].append(names.get(ids[1] if len(ids) > 1 else -1) == u.lang)
-        self.results["language"] = {k: {"n": len(v), "right": round(100 * sum(v) / len(v), 1)} for k, v in right.items()}
+        self.results["language"] = {
+            k: {"n": len(v), "right": round(100 * sum(v) / len(v), 1)} for k, v in right.items()
+        }
 
 
 def main() -> None:
@@ -194,7 +221,9 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path, action="append", default=[])
     parser.add_argument("--audio", type=Path)
     parser.add_argument("--every", type=int, default=1, help="use every n-th utterance")
-    parser.add_argument("--every-other-task", type=int, default=1, help="and of these every n-th for all but transcription")
+    parser.add_argument(
+        "--every-other-task", type=int, default=1, help="and of these every n-th for all but transcription"
+    )
     parser.add_argument("--quick", action="store_true", help="transcription only")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()

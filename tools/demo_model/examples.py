@@ -124,7 +124,10 @@ class Maker:
         pnc = rng.random() < 0.8
         text = text if pnc else texts.without_punctuation(text)
         timed = self.with_times(text, lang, starts) if starts and not itn and rng.random() < 0.1 else None
-        return self.prompt(lang, lang, pnc, itn, timed is not None, context), [*(timed or self.ids(text, lang)), self.eos]
+        return self.prompt(lang, lang, pnc, itn, timed is not None, context), [
+            *(timed or self.ids(text, lang)),
+            self.eos,
+        ]
 
     def further(self, utterance: Utterance, starts: list[float]) -> Pair:
         """The same sound asked for something else: a translation if there is one, else times or plain text."""
@@ -134,7 +137,10 @@ class Maker:
         if not others or (starts and rng.random() < 0.3):
             text = utterance.text[lang] if rng.random() < 0.8 else texts.without_punctuation(utterance.text[lang])
             timed = self.with_times(text, lang, starts) if starts else None
-            return self.prompt(lang, lang, text[:1].isupper(), False, timed is not None, ""), [*(timed or self.ids(text, lang)), self.eos]
+            return self.prompt(lang, lang, text[:1].isupper(), False, timed is not None, ""), [
+                *(timed or self.ids(text, lang)),
+                self.eos,
+            ]
         target = rng.choice(others)
         itn = rng.random() < (0.15 if utterance.itn else 0.02)
         pnc = rng.random() < 0.85

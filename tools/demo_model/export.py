@@ -25,7 +25,9 @@ def main() -> None:
             module.float()
     out.parent.mkdir(parents=True, exist_ok=True)
     network.save_to(str(out))
-    print(f"{out.name}: {out.stat().st_size / 1e6:.2f} MB, {sum(p.numel() for p in network.parameters()) / 1e6:.2f} M parameters")
+    print(
+        f"{out.name}: {out.stat().st_size / 1e6:.2f} MB, {sum(p.numel() for p in network.parameters()) / 1e6:.2f} M parameters"
+    )
 
 
 if __name__ == "__main__":

@@ -11,13 +11,16 @@ import random
 from pathlib import Path
 
 import numpy as np
-from numbers_in_words import LANG_INDEX, cardinal
 from num2words import num2words
+from numbers_in_words import LANG_INDEX, cardinal
 from shards import SAMPLE_RATE, Utterance, read_new, write_shard
 from texts import world
 
 Part = tuple[str, str]  # key of the recording (its words, lower case), what is written for it
-TENS = {"en": "twenty thirty forty fifty sixty seventy eighty ninety", "es": "veinte treinta cuarenta cincuenta sesenta setenta ochenta noventa"}
+TENS = {
+    "en": "twenty thirty forty fifty sixty seventy eighty ninety",
+    "es": "veinte treinta cuarenta cincuenta sesenta setenta ochenta noventa",
+}
 
 
 class Voice:
@@ -82,12 +85,18 @@ def numbers(rng: random.Random, voice: Voice) -> tuple[list[Part], dict[str, str
 
 
 def date(rng: random.Random, voice: Voice) -> tuple[list[Part], dict[str, str]]:
-    weekday, month, n = rng.choice(world()["words"]["weekday"]), rng.choice(world()["words"]["month"]), rng.randint(1, 31)
+    weekday, month, n = (
+        rng.choice(world()["words"]["weekday"]),
+        rng.choice(world()["words"]["month"]),
+        rng.randint(1, 31),
+    )
     i, lang = LANG_INDEX[voice.lang], voice.lang
     day, name = weekday[i], month[i]
     if lang == "en":
         ordinal = num2words(n, to="ordinal")
-        nth: list[Part] = [(p, p + ("-" if p == ordinal.split("-")[0] and "-" in ordinal else "")) for p in ordinal.split("-")]
+        nth: list[Part] = [
+            (p, p + ("-" if p == ordinal.split("-")[0] and "-" in ordinal else "")) for p in ordinal.split("-")
+        ]
         parts = [(day.lower(), day + ","), (name.lower(), name), *nth]
     elif lang == "es":
         parts = [(day, day + ","), *number_parts(n, lang), ("de", "de"), (name, name)]
@@ -120,7 +129,11 @@ FRAMES = {
 def framed(rng: random.Random, voice: Voice) -> tuple[list[Part], dict[str, str]]:
     before, after = rng.choice(FRAMES[voice.lang])
     n = rng.randint(2, 9) if "press" in before or "marque" in before or "appuyez" in before else rng.randint(2, 99)
-    return [*([(before, before)] if before else []), *number_parts(n, voice.lang), *([(after, after)] if after else [])], {}
+    return [
+        *([(before, before)] if before else []),
+        *number_parts(n, voice.lang),
+        *([(after, after)] if after else []),
+    ], {}
 
 
 MAKERS = (digits, digits, number, number, number, numbers, date, date, names, framed, framed)

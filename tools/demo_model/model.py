@@ -163,7 +163,11 @@ def start_from(network, checkpoint: Path) -> list[str]:
         archive.extract(member, scratch, filter="data")
         weights = torch.load(Path(scratch) / member.name, map_location="cpu", weights_only=True)
     own = network.state_dict()
-    taken = {k: v.float() if v.is_floating_point() else v for k, v in weights.items() if k.startswith("encoder.") and k in own and own[k].shape == v.shape}
+    taken = {
+        k: v.float() if v.is_floating_point() else v
+        for k, v in weights.items()
+        if k.startswith("encoder.") and k in own and own[k].shape == v.shape
+    }
     network.load_state_dict(taken, strict=False)
     return sorted(taken)
 

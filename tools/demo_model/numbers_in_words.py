@@ -14,7 +14,38 @@ from num2words import num2words
 Words = dict[str, list[list[str]]]
 LANG_INDEX = {"en": 0, "de": 1, "es": 2, "fr": 3}
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-MINUTES = (0, 0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 2, 7, 8, 12, 17, 24, 28, 33, 38, 42, 47, 53, 58, 21, 16, 39, 44)
+MINUTES = (
+    0,
+    0,
+    5,
+    10,
+    15,
+    20,
+    25,
+    30,
+    35,
+    40,
+    45,
+    50,
+    55,
+    2,
+    7,
+    8,
+    12,
+    17,
+    24,
+    28,
+    33,
+    38,
+    42,
+    47,
+    53,
+    58,
+    21,
+    16,
+    39,
+    44,
+)
 
 
 def cardinal(n: int, lang: str) -> str:
@@ -68,7 +99,12 @@ def nth(rng: random.Random, bounds: str | None, words: Words) -> Rendered:
 
     def render(lang: str, slot: str) -> str:
         spelled = num2words(n, lang=lang, to="ordinal")
-        mark = {"en": num2words(n, lang="en", to="ordinal_num"), "de": f"{n}.", "es": f"{n}.º", "fr": "1er" if n == 1 else f"{n}e"}[lang]
+        mark = {
+            "en": num2words(n, lang="en", to="ordinal_num"),
+            "de": f"{n}.",
+            "es": f"{n}.º",
+            "fr": "1er" if n == 1 else f"{n}e",
+        }[lang]
         return pair(mark, spelled)
 
     return Rendered(render)
@@ -79,7 +115,9 @@ def clock(rng: random.Random, bounds: str | None, words: Words) -> Rendered:
 
     def render(lang: str, slot: str) -> str:
         if lang == "en":
-            spoken = cardinal(hour, lang) + (" o'clock" if minute == 0 else (" oh " if minute < 10 else " ") + cardinal(minute, lang))
+            spoken = cardinal(hour, lang) + (
+                " o'clock" if minute == 0 else (" oh " if minute < 10 else " ") + cardinal(minute, lang)
+            )
             return pair(f"{hour}:{minute:02}", spoken)
         if lang == "de":
             spoken = counting(hour, lang) + " Uhr" + (f" {cardinal(minute, lang)}" if minute else "")
@@ -87,9 +125,13 @@ def clock(rng: random.Random, bounds: str | None, words: Words) -> Rendered:
         if lang == "es":
             if slot == "es_is":
                 return "Es" if hour == 1 else "Son"
-            spoken = ("una" if hour == 1 else cardinal(hour, lang)) + (f" y {cardinal(minute, lang)}" if minute else " en punto")
+            spoken = ("una" if hour == 1 else cardinal(hour, lang)) + (
+                f" y {cardinal(minute, lang)}" if minute else " en punto"
+            )
             return ("la " if hour == 1 else "las ") + pair(f"{hour}:{minute:02}", spoken)
-        spoken = ("une heure" if hour == 1 else re.sub("un$", "une", cardinal(hour, lang)) + " heures") + (f" {cardinal(minute, lang)}" if minute else "")
+        spoken = ("une heure" if hour == 1 else re.sub("un$", "une", cardinal(hour, lang)) + " heures") + (
+            f" {cardinal(minute, lang)}" if minute else ""
+        )
         return pair(f"{hour} h {minute:02}" if minute else f"{hour} h", spoken)
 
     return Rendered(render)
@@ -115,7 +157,12 @@ def year(rng: random.Random, bounds: str | None, words: Words) -> Rendered:
 
 def _year(value: int) -> Rendered:
     def render(lang: str, slot: str) -> str:
-        return pair(str(value), num2words(value, lang=lang, to="year").replace(" and ", " ") if lang in ("en", "de") else cardinal(value, lang))
+        return pair(
+            str(value),
+            num2words(value, lang=lang, to="year").replace(" and ", " ")
+            if lang in ("en", "de")
+            else cardinal(value, lang),
+        )
 
     return Rendered(render)
 

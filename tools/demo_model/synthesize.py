@@ -57,7 +57,9 @@ def main() -> None:
         kept = cut(spoken[0], spoken[1]) if spoken else None
         if not kept or not spoken:
             continue
-        made.append(Utterance(kept[0], lang, sentence.text, sentence.itn, args.engine, spoken[2], sentence.kind, kept[1]))
+        made.append(
+            Utterance(kept[0], lang, sentence.text, sentence.itn, args.engine, spoken[2], sentence.kind, kept[1])
+        )
         total += made[-1].duration
         if len(made) == args.shard or total >= args.hours * 3600:
             write_shard(args.out, f"{args.prefix}{args.engine}-{args.seed}-{index:04d}", made)

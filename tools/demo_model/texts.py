@@ -9,11 +9,11 @@ import json
 import os
 import random
 import re
-import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import tomllib
 from numbers_in_words import BUILT_IN, Rendered
 
 LANGS = ("en", "de", "es", "fr")
@@ -22,7 +22,9 @@ CONTRACTIONS = {
     "es": ((" a el ", " al "), (" de el ", " del ")),
     "fr": ((" à le ", " au "), (" de le ", " du "), (" à les ", " aux "), (" de les ", " des ")),
 }
-ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyzäöüßÄÖÜéèêëàâîïôûùçœÉÈÊÀÂÇáíóúñÁÍÓÚÑüº0123456789.,?!¿¡:'-"
+ALPHABET = (
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyzäöüßÄÖÜéèêëàâîïôûùçœÉÈÊÀÂÇáíóúñÁÍÓÚÑüº0123456789.,?!¿¡:'-"
+)
 PROMPT_SHARE = 0.12  # sentences that repeat a recording's text in other voices
 
 

@@ -90,7 +90,9 @@ def batches(pool: Pool, maker: Maker, seconds: float, progress):
         pool.refresh()
         longest, strength = progress()
         for _ in range(200):
-            waiting.append(maker.silence() if rng.random() < NO_SPEECH else maker.example(pool.draw(rng, longest), strength))
+            waiting.append(
+                maker.silence() if rng.random() < NO_SPEECH else maker.example(pool.draw(rng, longest), strength)
+            )
         waiting.sort(key=lambda e: len(e.samples))
         groups = []
         while waiting:
@@ -151,7 +153,9 @@ def losses(network, ctc, heard: Heard, maker: Maker, frozen_layers: int, teach: 
         seen = (torch.arange(states.shape[1])[None] < n.repeat_interleave(2)[:, None]).to(states.dtype)
         inputs = ids[:, :-1]
         used = (torch.arange(inputs.shape[1])[None] < (n_row - 1)[:, None]).to(states.dtype)
-        hidden = network.transf_decoder(input_ids=inputs, decoder_mask=used, encoder_embeddings=states, encoder_mask=seen)
+        hidden = network.transf_decoder(
+            input_ids=inputs, decoder_mask=used, encoder_embeddings=states, encoder_mask=seen
+        )
         scores = network.log_softmax(hidden_states=hidden)
     place = torch.arange(inputs.shape[1])[None]
     answer = (place >= (n_prompt - 1)[:, None]) & (place < (n_row - 1)[:, None])
@@ -159,7 +163,9 @@ def losses(network, ctc, heard: Heard, maker: Maker, frozen_layers: int, teach: 
     logits = ctc(encoded.float())
     log_probs = torch.log_softmax(logits, -1).transpose(0, 1)
     blank, n_ctc = logits.shape[-1] - 1, torch.tensor([len(e.ctc) for e in examples])
-    out["ctc"] = torch.nn.functional.ctc_loss(log_probs, pad([e.ctc for e in examples], 0), n, n_ctc, blank=blank, zero_infinity=True)
+    out["ctc"] = torch.nn.functional.ctc_loss(
+        log_probs, pad([e.ctc for e in examples], 0), n, n_ctc, blank=blank, zero_infinity=True
+    )
     if teach:
         target = torch.full(logits.shape[:2], -100)
         for i, e in enumerate(examples):
@@ -197,7 +203,13 @@ def tokenizers(work: Path, pieces: int) -> Path:
         for lang in texts.LANGS:
             own = [s.text[lang] for s in sentences if lang in s.text]
             digits = [s.itn[lang] for s in sentences[::5] if lang in s.itn]
-            corpus[lang] = [*own, *map(texts.without_punctuation, own[::2]), *digits, texts.ALPHABET, " ".join(texts.ALPHABET)]
+            corpus[lang] = [
+                *own,
+                *map(texts.without_punctuation, own[::2]),
+                *digits,
+                texts.ALPHABET,
+                " ".join(texts.ALPHABET),
+            ]
         small.build_tokenizers(folder, corpus, pieces)
     return folder
 
@@ -265,7 +277,11 @@ def work(rank: int, args: argparse.Namespace) -> None:
                 save(checkpoint, network, ctc, optimizer, state)
         state["seconds"] = clock
         done = min(1.0, clock / 60 / args.minutes)
-        rate = args.lr * min(1, (state["step"] + 1) / 200) * (1 if done < 0.35 else 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (done - 0.35) / 0.65)))
+        rate = (
+            args.lr
+            * min(1, (state["step"] + 1) / 200)
+            * (1 if done < 0.35 else 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (done - 0.35) / 0.65)))
+        )
         for group in optimizer.param_groups:
             group["lr"] = rate
         teach = state["seconds"] / 60 < args.frame_minutes
@@ -280,14 +296,22 @@ def work(rank: int, args: argparse.Namespace) -> None:
         if rank == 0 and state["step"] % 100 == 0:
             shown = " ".join(f"{k} {v:.3f}" for k, v in smooth.items())
             speed = state["sound"] / state["seconds"]
-            print(f"{state['seconds'] / 60:.1f} min, step {state['step']}, lr {rate:.1e}: {shown}; {state['sound'] / 3600:.1f} h of sound, {speed:.0f} x real time", flush=True)
+            print(
+                f"{state['seconds'] / 60:.1f} min, step {state['step']}, lr {rate:.1e}: {shown}; {state['sound'] / 3600:.1f} h of sound, {speed:.0f} x real time",
+                flush=True,
+            )
     if rank == 0:
         save(checkpoint, network, ctc, optimizer, state)
         print("finished", flush=True)
 
 
 def save(path: Path, network, ctc, optimizer, state: dict) -> None:
-    content = {"network": network.state_dict(), "ctc": ctc.state_dict(), "optimizer": optimizer.state_dict(), "state": state}
+    content = {
+        "network": network.state_dict(),
+        "ctc": ctc.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "state": state,
+    }
     torch.save(content, path.with_suffix(".new"))
     os.replace(path.with_suffix(".new"), path)
 

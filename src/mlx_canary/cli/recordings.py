@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields, is_dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -28,7 +28,6 @@ from mlx_canary.writers import OutputSource, Provenance, plan_outputs, render, w
 def run(job: Job) -> None:
     """Do it; exits with 1 if a recording failed."""
     _plan(job)
-    failed = False
     if job.memory_limit is not None:
         mx.set_memory_limit(job.memory_limit)
     if job.cache_limit is not None:
@@ -45,19 +44,37 @@ def run(job: Job) -> None:
         outcomes = model.transcribe_each(
             requests, batch_size=job.batch_size, on_segment=progress.heard, journals=journals
         )
-        for outcome in outcomes:
-            try:
-                _deliver(job, outcome, model, progress)
-            except CanaryError as error:
-                failed = True
-                file = job.files[outcome.index]
-                progress.note(f"Error: {error}" if file in str(error) else f"Error: {file}: {error}")
-            else:
-                if journals is not None:
-                    journals[outcome.index].delete()
-            progress.finished()
+        try:
+            failed = _deliver_all(job, outcomes, model, journals, progress)
+        except KeyboardInterrupt:
+            if any(journal.n_windows for journal in journals or ()):
+                progress.note("What was finished is kept; the same command with --resume goes on from there.")
+            raise
     if failed:
         sys.exit(1)
+
+
+def _deliver_all(
+    job: Job,
+    outcomes: Iterator[Outcome],
+    model: CanaryModel,
+    journals: Sequence[Journal] | None,
+    progress: RecordingProgress,
+) -> bool:
+    """Write every recording's transcript; true if one failed."""
+    failed = False
+    for outcome in outcomes:
+        try:
+            _deliver(job, outcome, model, progress)
+        except CanaryError as error:
+            failed = True
+            file = job.files[outcome.index]
+            progress.note(f"Error: {error}" if file in str(error) else f"Error: {file}: {error}")
+        else:
+            if journals is not None:
+                journals[outcome.index].delete()
+        progress.finished()
+    return failed
 
 
 def _plan(job: Job) -> None:

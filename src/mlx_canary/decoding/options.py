@@ -31,6 +31,8 @@ class Boosting:
     def __post_init__(self) -> None:
         if not self.phrases:
             raise PromptError("There are no phrases to boost.")
+        if not isinstance(self.phrases, tuple) or not all(isinstance(phrase, Phrase) for phrase in self.phrases):
+            raise PromptError("The phrases to boost are a tuple of Phrase, as read_phrases gives it.")
         for name in ("alpha", "depth_scaling", "final_eos_score"):
             _check_range(f"boosting {name}", getattr(self, name), 0)
 
@@ -81,10 +83,16 @@ class DecodingOptions:
     nemo_faults: bool = False
 
     def __post_init__(self) -> None:
-        _check_range("beam_size", self.beam_size, 1)
-        _check_range("n_best", self.n_best, 1)
+        for name in ("beam_size", "n_best"):
+            _check_range(name, getattr(self, name), 1)
+            if not isinstance(getattr(self, name), int):
+                raise PromptError(f"{name}={getattr(self, name)!r} is not a whole number.")
         _check_range("temperature", self.temperature, 0)
         _check_range("length_penalty", self.length_penalty, -math.inf)
+        for name, kind in _KINDS.items():
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, kind):
+                raise PromptError(f"{name} is a {type(value).__name__}; expected {kind.__name__} or None.")
         self._check_sampling() if self.temperature > 0 else self._check_search()
 
     @property
@@ -115,5 +123,16 @@ class DecodingOptions:
 
 
 def _check_range(name: str, value: float, least: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise PromptError(f"{name}={value!r:.100} is not a number.")
     if not least <= value < math.inf:
         raise PromptError(f"{name}={value} must be {f'a number from {least}' if least > -math.inf else 'finite'}.")
+
+
+_KINDS: dict[str, type] = {
+    "seed": int,
+    "boosting": Boosting,
+    "language_model": LanguageModel,
+    "confidence": ConfidenceMethod,
+    "loop_guard": bool,
+}

@@ -125,8 +125,10 @@ def encode_beginning(template: str, tokenizer: CanaryTokenizer) -> list[int]:
 
 
 def _check(prompt: Prompt, template: str) -> None:
-    if "<|" in prompt.decodercontext:
-        raise PromptError("The context must be plain text: it contains '<|', the beginning of a special token.")
+    # In a single SentencePiece model these would become the tokens themselves.
+    for mark in ("<|", "<pad>", "<unk>"):
+        if mark in prompt.decodercontext:
+            raise PromptError(f"The context must be plain text: it contains {mark!r}, which belongs to special tokens.")
     if prompt.emotion not in EMOTIONS:
         raise PromptError(f"emotion={prompt.emotion!r} is not one of: {', '.join(EMOTIONS)}.")
     asked = [slot for slot in SWITCHES if slot != "pnc" and getattr(prompt, slot)]

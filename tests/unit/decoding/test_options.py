@@ -65,3 +65,20 @@ def test_loops_are_guarded_where_phrases_are_boosted():
     assert DecodingOptions(boosting=boosting).guards_loops
     assert not DecodingOptions(boosting=boosting, loop_guard=False).guards_loops
     assert DecodingOptions(loop_guard=True).guards_loops
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"beam_size": "3"}, "not a number"),
+        ({"beam_size": 2.5}, "not a whole number"),
+        ({"temperature": "hot"}, "not a number"),
+        ({"boosting": "names.txt"}, "expected Boosting"),
+        ({"language_model": "x.arpa"}, "expected LanguageModel"),
+        ({"confidence": True}, "expected ConfidenceMethod"),
+    ],
+)
+def test_wrong_types_are_refused_in_words(wrong, message):
+    """They once ended deep inside, as TypeError or AttributeError."""
+    with pytest.raises(PromptError, match=message):
+        DecodingOptions(**wrong)
