@@ -259,6 +259,22 @@ def test_a_microphone_at_another_rate(live, monkeypatch, tmp_path):
     assert (tmp_path / "texts/live.txt").read_text() == out
 
 
+def test_a_machine_that_is_too_slow_keeps_what_was_said(live, monkeypatch, tmp_path):
+    """More sound waits than can be caught up with: an error, but not before the text is saved."""
+
+    class Behind(Interrupting):
+        def qsize(self):
+            return 1000 if len(self.blocks) < 10 else 0
+
+    monkeypatch.setitem(sys.modules, "sounddevice", pretended())
+    monkeypatch.setattr("mlx_canary.cli.live_sources.queue", SimpleNamespace(Queue=Behind))
+    code, out, err = live("-m", MODEL, "-l", "en", "-o", "texts")
+    assert code == 1
+    assert "60 s behind" in err
+    assert out.strip()
+    assert (tmp_path / "texts/live.txt").read_text() == out
+
+
 def test_microphones_are_listed_without_a_model(live, monkeypatch):
     monkeypatch.setitem(sys.modules, "sounddevice", pretended())
     assert live("--list-devices")[:2] == (0, "*  1  Desk microphone\n")

@@ -12,6 +12,7 @@ import click
 
 from mlx_canary.cli.captions import Captions, captions
 from mlx_canary.cli.live_sources import microphone, raw_stdin, recording
+from mlx_canary.errors import AudioError
 from mlx_canary.model import CanaryModel
 from mlx_canary.streaming.options import StreamingOptions
 from mlx_canary.streaming.session import StreamingSession, Update
@@ -36,13 +37,16 @@ def run(given: dict[str, Any]) -> None:
     source = _source(given, model)
     with captions([stream.target_lang for stream in streams]) as shown:
         click.echo("Listening. Ctrl-C ends it.", err=True)
-        _listen(source, streams, shown)
+        error = _listen(source, streams, shown)
         first, *others = _finish(streams, shown)
     transcript = replace(first, translations=tuple(others))
-    if target is not None:
+    # A source that failed before anything was said leaves nothing to save.
+    if target is not None and (error is None or transcript.duration):
         provenance = Provenance(model.config.name, {"policy": given["policy"], "chunk": given["chunk"]})
         paths = write_outputs([transcript, *others], formats, target, name, provenance=provenance)
         click.echo(f"Saved {', '.join(map(str, paths))}", err=True)
+    if error is not None:
+        raise error
 
 
 def _check(given: dict[str, Any]) -> None:
@@ -109,11 +113,15 @@ class _Interruption:
             self.waiting = False
 
 
-def _listen(source: Iterator[Audio], streams: list[StreamingSession], shown: Captions) -> None:
-    """Until the sound ends or is ended."""
+def _listen(source: Iterator[Audio], streams: list[StreamingSession], shown: Captions) -> AudioError | None:
+    """Until the sound ends or is ended; or fails, which is no reason to lose what was said before."""
     with _Interruption() as interruption:
-        while (block := interruption.next_block(source)) is not None:
-            shown.show([stream.add_audio(block) for stream in streams], [stream.segments for stream in streams])
+        try:
+            while (block := interruption.next_block(source)) is not None:
+                shown.show([stream.add_audio(block) for stream in streams], [stream.segments for stream in streams])
+        except AudioError as error:
+            return error
+    return None
 
 
 def _finish(streams: list[StreamingSession], shown: Captions) -> list[Transcript]:
