@@ -48,6 +48,8 @@ NOT_RUN = [
     for line in block.lines()
 ]
 # What a line that is not run may begin with, apart from the program itself.
+# Measuring takes minutes to hours.
+OUR_SCRIPTS = ("python benchmarks/", "python tools/")
 OTHER_PROGRAMS = ("pip install", "sudo apt install", "scripts/", "hf download")
 
 
@@ -118,6 +120,8 @@ def test_commands_that_are_not_run_exist(line: str) -> None:
     """Each is listed by its name, so that nobody forgets how many there are."""
     if "mlx-canary" in line:
         parse_line(line)
+    elif line.startswith(OUR_SCRIPTS):
+        assert (ROOT / line.split()[1]).is_file(), f"{line!r} names no script of ours"
     else:
         assert line.startswith(OTHER_PROGRAMS), f"{line!r} is not run. Is that necessary?"
 
@@ -127,7 +131,16 @@ def test_only_blocks_that_need_it_are_not_run() -> None:
     for document in RUN:
         for block in blocks(document):
             assert block.info in ("", "no-run"), f"{block.place} has the unknown marker {block.info!r}"
-            reasons = (*CANARY_MODELS, "pip install", "apt install", "https://", "scripts/", "hf download", "live")
+            reasons = (
+                *CANARY_MODELS,
+                "pip install",
+                "apt install",
+                "https://",
+                "scripts/",
+                "hf download",
+                "live",
+                *OUR_SCRIPTS,
+            )
             if block.language in ("sh", "python") and not block.runs:
                 assert any(reason in block.text for reason in reasons), f"{block.place} could be run"
 
