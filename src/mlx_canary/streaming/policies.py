@@ -7,6 +7,7 @@ stretch of sound, and its token buffer is bounded, as in NeMo.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -60,7 +61,7 @@ class Policy(Protocol):
         """There is no more but the rest (n,): all tokens are fixed."""
 
 
-class NemoPolicy:
+class NemoPolicy(ABC):
     """What both of NeMo's policies share: the buffer, and when a step is made."""
 
     def __init__(self, model: LoadedModel, prompt: Sequence[int], options: StreamingOptions) -> None:
@@ -133,8 +134,9 @@ class NemoPolicy:
         """Encoder frames before the right context, unless this is the last step."""
         return len(self._buffer) // self._frame - self._right
 
+    @abstractmethod
     def _write(self, n_visible: int, last: bool) -> None:
-        raise NotImplementedError
+        """Write what the policy allows when so many frames may be looked at."""
 
     def _accept(self, token: int) -> bool:
         """Write a token; false where that was the end, of the text or of the room for it."""
