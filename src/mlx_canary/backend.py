@@ -39,4 +39,14 @@ except ImportError as error:
     also = "" if sys.platform == "darwin" else " (or 'mlx[cuda13]' on an NVIDIA GPU)"
     raise BackendError(f"MLX has no backend on this machine ({error}). Install one with: {command}{also}.") from error
 
-__all__ = ["mx", "nn", "openblas"]
+__all__ = ["leave_thread", "mx", "nn", "openblas"]
+
+
+def leave_thread() -> None:
+    """The last thing that a thread other than the main one does with MLX.
+
+    MLX 0.32 aborts the process at its end where the streams of a thread that is gone still exist. Older versions have
+    no streams of threads.
+    """
+    if hasattr(mx, "clear_streams"):
+        mx.clear_streams()

@@ -17,17 +17,9 @@ if TYPE_CHECKING:
 @model_option
 def command(model: str) -> None:
     """List what a model understands and translates. A published model is not downloaded for this."""
-    from mlx_canary.text.languages import LANGUAGE_NAMES, describe_translation
+    from mlx_canary.text.languages import describe_languages
 
-    languages = _languages(model)
-    if languages is None:
-        click.echo(f"{model} does not say which languages it was trained on. Ask whoever trained it.")
-        return
-    for code in languages.spoken:
-        click.echo(f"{code}  {LANGUAGE_NAMES.get(code, '')}")
-    click.echo(f"Translates {describe_translation(languages)}.")
-    if not languages.pnc_switch:
-        click.echo("Always writes punctuation and capitals.")
+    click.echo(describe_languages(model, _languages(model)))
 
 
 def _languages(model: str) -> LanguageConfig | None:

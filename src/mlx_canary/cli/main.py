@@ -18,6 +18,7 @@ COMMANDS = {
     "transcribe": "Write down what recordings say.",
     "translate": "Write down what recordings say, in another language.",
     "live": "Write down what is being said, while it is being said.",
+    "mcp": "Let assistants transcribe recordings in folders that you name.",
     "align": "Find when the words of a text are spoken in a recording.",
     "convert": "Make an MLX model of a NeMo checkpoint.",
     "verify": "Check a converted model, and compare it with its source.",

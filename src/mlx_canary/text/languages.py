@@ -74,3 +74,14 @@ def describe_translation(languages: LanguageConfig) -> str:
     if languages.translation == "english":
         return f"between en and each of: {', '.join(code for code in languages.translated if code != 'en')}"
     return f"between any two of: {among}"
+
+
+def describe_languages(name: str, languages: LanguageConfig | None) -> str:
+    """What a model understands and translates, for people: a line for each language, and how it translates."""
+    if languages is None:
+        return f"{name} does not say which languages it was trained on. Ask whoever trained it."
+    lines = [f"{code}  {LANGUAGE_NAMES.get(code, '')}" for code in languages.spoken]
+    lines.append(f"Translates {describe_translation(languages)}.")
+    if not languages.pnc_switch:
+        lines.append("Always writes punctuation and capitals.")
+    return "\n".join(lines)

@@ -1,0 +1,56 @@
+"""`mlx-canary mcp`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mlx_canary.cli.options import model_option
+
+
+@click.command(name="mcp")
+@click.option(
+    "--folder",
+    "folders",
+    required=True,
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Recordings in this folder, and below it, may be read; repeat it for others.",
+)
+@model_option
+def command(folders: tuple[Path, ...], model: str) -> None:
+    """Let assistants transcribe recordings, by the Model Context Protocol on standard input and output.
+
+    An assistant starts this by itself, once it is told how. It can read recordings in the given folders, and nothing
+    else.
+
+    \b
+    Example:
+      mlx-canary mcp --folder ~/Recordings --model canary-180m-flash
+    """
+    import logging
+
+    from mlx_canary.errors import BackendError
+
+    try:
+        from mlx_canary.mcp_server.server import make_server
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "mcp":
+            raise
+        raise BackendError(
+            f"The protocol needs the package mcp 2 ({error}). Install it with: pip install 'mlx-canary[mcp]'."
+        ) from error
+    from mlx_canary.mcp_server.folders import Folders
+    from mlx_canary.mcp_server.worker import Worker
+
+    log = logging.getLogger("mlx_canary")
+    log.setLevel(logging.INFO)
+    log.propagate = False  # it has a handler; the protocol's package gives the root logger another
+    allowed, worker = Folders(folders), Worker(model)
+    click.echo(f"Recordings in {allowed} may be read.", err=True)
+    try:
+        make_server(allowed, worker).run("stdio")
+    finally:
+        worker.close()

@@ -1,0 +1,1 @@
+"""The Model Context Protocol: lets assistants write down recordings in folders that the user names."""

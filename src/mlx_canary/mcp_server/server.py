@@ -1,0 +1,139 @@
+"""The tools that an assistant sees. Requests of the protocol in, texts out; mirrors the command line's options.
+
+Knows nothing about how recordings are found or who computes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Annotated, Any, Literal, ParamSpec
+
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.types import CallToolResult, TextContent, ToolAnnotations
+from pydantic import Field
+
+from mlx_canary.errors import CanaryError, PromptError
+from mlx_canary.mcp_server.folders import Folders, Found
+from mlx_canary.mcp_server.worker import Worker
+from mlx_canary.model import TranscriptionOptions
+from mlx_canary.text.languages import describe_languages
+from mlx_canary.types import Transcript
+from mlx_canary.version import __version__
+from mlx_canary.writers import render
+
+Format = Literal["txt", "json", "srt", "vtt", "tsv", "lrc", "ass"]
+_MOST_LISTED = 200
+_READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+_INSTRUCTIONS = """\
+Writes down what sound and video files on this computer say, and translates it, with a speech model that runs here.
+Say which language is spoken; languages lists those that the model knows.
+"""
+P = ParamSpec("P")
+
+
+def make_server(folders: Folders, worker: Worker) -> MCPServer[Any]:
+    """A server with three tools, not running yet."""
+    server: MCPServer[Any] = MCPServer(
+        "mlx-canary", title="Canary MLX", instructions=_INSTRUCTIONS, version=__version__, log_level="WARNING"
+    )
+
+    @server.tool(title="Transcribe a recording", annotations=_READS, structured_output=False)
+    @_in_a_sentence
+    async def transcribe(
+        context: Context[Any, Any],
+        file: Annotated[str, Field(description="Path of the recording, as list_recordings gives it.")],
+        language: Annotated[
+            str | None,
+            Field(description="Language spoken, such as 'en'; 'auto' to find out. Without it the model's default."),
+        ] = None,
+        translate_to: Annotated[
+            str | None, Field(description="Write it down in this other language, such as 'de'.")
+        ] = None,
+        timestamps: Annotated[
+            Literal["word", "segment"] | None,
+            Field(description="Times of words or of sentences only; not for txt. Without it words, where they fit."),
+        ] = None,
+        format: Annotated[
+            Format,
+            Field(description="txt is the text alone; tsv a line with times for each sentence; json holds everything."),
+        ] = "txt",
+    ) -> str:
+        """Write down what a sound or video file says, in the language spoken or another one."""
+        options = _options(language, translate_to, timestamps, format)
+        path = await asyncio.to_thread(folders.find, file)
+
+        async def report(seconds: float) -> None:
+            await context.report_progress(seconds, message=f"{seconds:.0f} s of sound are done")
+
+        transcript = await worker.transcribe(path, options, report)
+        return await asyncio.to_thread(_text, transcript, format)
+
+    @server.tool(title="List recordings", annotations=_READS, structured_output=False)
+    @_in_a_sentence
+    async def list_recordings(
+        name_contains: Annotated[str, Field(description="Only those with this in their path.")] = "",
+    ) -> str:
+        """List the sound and video files that can be transcribed, the newest first: time, size, path."""
+        found = await asyncio.to_thread(folders.recordings)
+        wanted = [one for one in found if name_contains.casefold() in str(one.path).casefold()]
+        return _listing(wanted, folders)
+
+    @server.tool(title="List languages", annotations=_READS, structured_output=False)
+    @_in_a_sentence
+    async def languages() -> str:
+        """List the languages that the model understands, and between which it translates."""
+        config = await worker.config()
+        return describe_languages(config.name, config.languages)
+
+    return server
+
+
+def _in_a_sentence(tool: Callable[P, Awaitable[str]]) -> Callable[P, Awaitable[CallToolResult]]:
+    """What goes wrong on purpose becomes its sentence and nothing else, for the assistant to read."""
+
+    @wraps(tool)
+    async def told(*arguments: P.args, **keywords: P.kwargs) -> CallToolResult:
+        try:
+            text, failed = await tool(*arguments, **keywords), False
+        except CanaryError as error:
+            text, failed = str(error), True
+        return CallToolResult(content=[TextContent(type="text", text=text)], is_error=failed)
+
+    told.__annotations__ = {**tool.__annotations__, "return": "CallToolResult"}
+    return told
+
+
+def _options(language: str | None, translate_to: str | None, timestamps: Any, format: str) -> TranscriptionOptions:
+    if timestamps is not None and format == "txt":
+        raise PromptError(
+            f"timestamps={timestamps!r} needs a format with a place for times, such as tsv; txt has none."
+        )
+    return TranscriptionOptions(
+        language=language,
+        task="transcribe" if translate_to is None else "translate",
+        target_lang=translate_to,
+        timestamps=timestamps or (None if format == "txt" else "word"),
+    )
+
+
+def _text(transcript: Transcript, format: str) -> str:
+    if not transcript.text:
+        return f"Nothing is heard in the recording, which has {transcript.duration:.1f} s."
+    return render(transcript, format)
+
+
+def _listing(found: list[Found], folders: Folders) -> str:
+    if not found:
+        return f"There is no recording of that name in {folders}."
+    lines = [_line(one) for one in found[:_MOST_LISTED]]
+    if len(found) > _MOST_LISTED:
+        lines.append(f"... and {len(found) - _MOST_LISTED} older ones; name_contains finds them.")
+    return "\n".join(lines)
+
+
+def _line(one: Found) -> str:
+    modified = datetime.datetime.fromtimestamp(one.modified).isoformat(" ", "minutes")
+    return f"{modified}\t{one.n_bytes / 1e6:.1f} MB\t{one.path}"

@@ -1,0 +1,91 @@
+"""The one thread that owns the model: coroutines ask it, it works one request after the other.
+
+Knows nothing about the protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from mlx_canary.backend import leave_thread
+from mlx_canary.config import ModelConfig
+from mlx_canary.model import CanaryModel, TranscriptionOptions
+from mlx_canary.types import Segment, Transcript
+
+_log = logging.getLogger(__name__)
+
+
+class _Stopped(Exception):
+    """Nobody waits for the text any more."""
+
+
+class Worker:
+    """A model in a thread of its own, which begins to load it at once.
+
+    Args:
+        model: As for `CanaryModel.from_pretrained`. What is wrong with it is told to everybody who asks for something.
+    """
+
+    def __init__(self, model: str) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mlx")
+        self._model = self._thread.submit(CanaryModel.from_pretrained, model)
+        self._closing = threading.Event()
+
+    def close(self) -> None:
+        """End the thread; what it is doing stops after the next segment."""
+        self._closing.set()
+        self._thread.submit(leave_thread)
+        self._thread.shutdown()
+
+    async def config(self) -> ModelConfig:
+        """What the model says about itself, as soon as it is loaded.
+
+        Raises:
+            CanaryError: It cannot be loaded.
+        """
+        return (await asyncio.wrap_future(self._model)).config
+
+    async def transcribe(
+        self, path: Path, options: TranscriptionOptions, report: Callable[[float], Awaitable[None]]
+    ) -> Transcript:
+        """Write a recording down. If the caller is cancelled, the work stops after the next segment.
+
+        Args:
+            path: The recording.
+            options: What is wanted of it.
+            report: Told again and again how many seconds of it are done.
+
+        Raises:
+            CanaryError: As for `CanaryModel.transcribe`, or the model cannot be loaded.
+        """
+        loop, stop = asyncio.get_running_loop(), threading.Event()
+        done: asyncio.Queue[float | None] = asyncio.Queue()
+
+        def tell(segment: Segment) -> None:
+            if stop.is_set() or self._closing.is_set():
+                raise _Stopped
+            loop.call_soon_threadsafe(done.put_nowait, segment.end)
+
+        work = loop.run_in_executor(self._thread, self._transcribe, path, options, tell)
+        work.add_done_callback(lambda _: done.put_nowait(None))
+        try:
+            while (seconds := await done.get()) is not None:
+                await report(seconds)
+            return await work
+        finally:
+            stop.set()
+            work.cancel()
+
+    def _transcribe(self, path: Path, options: TranscriptionOptions, tell: Callable[[Segment], None]) -> Transcript:
+        model = self._model.result()
+        _log.info("Transcribing %s", path)
+        try:
+            return model.transcribe(path, options=options, on_segment=tell)
+        except _Stopped:
+            _log.info("Stopped: %s", path)
+            raise
