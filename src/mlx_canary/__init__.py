@@ -23,11 +23,12 @@ from mlx_canary.errors import (
     EvaluationError,
     ModelNotFoundError,
     PromptError,
+    ServerError,
 )
 from mlx_canary.version import __version__
 
 if TYPE_CHECKING:
-    from mlx_canary.audio.load import load_audio
+    from mlx_canary.audio.load import iter_audio, load_audio
     from mlx_canary.conversion.config import ConversionConfig
     from mlx_canary.conversion.converter import ConversionReport, convert
     from mlx_canary.decoding.boosting import Phrase, read_phrases
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from mlx_canary.streaming.session import StreamingSession, Update
     from mlx_canary.text.prompt import Prompt
     from mlx_canary.text.tokenizer import CanaryTokenizer
+    from mlx_canary.turns import TranscriptionQueue
     from mlx_canary.types import Audio, EncoderOutput, Features, Hypothesis, Segment, Transcript, Word
     from mlx_canary.verification import verify
     from mlx_canary.writers import OutputError, OutputTarget, SubtitleOptions, render, write_outputs
@@ -71,9 +73,11 @@ _HOMES = {
     "SubtitleOptions": "writers",
     "Transcript": "types",
     "TranscriptionOptions": "requests",
+    "TranscriptionQueue": "turns",
     "Update": "streaming.session",
     "Word": "types",
     "convert": "conversion.converter",
+    "iter_audio": "audio.load",
     "load_audio": "audio.load",
     "read_phrases": "decoding.boosting",
     "render": "writers",
@@ -111,15 +115,18 @@ __all__ = [
     "Prompt",
     "PromptError",
     "Segment",
+    "ServerError",
     "StreamingOptions",
     "StreamingSession",
     "SubtitleOptions",
     "Transcript",
     "TranscriptionOptions",
+    "TranscriptionQueue",
     "Update",
     "Word",
     "__version__",
     "convert",
+    "iter_audio",
     "load_audio",
     "read_phrases",
     "render",

@@ -8,9 +8,10 @@
     ├── AlignmentError      a text cannot be aligned with a recording
     ├── ModelNotFoundError  no such model name, folder or file
     ├── EvaluationError     a manifest cannot be read, or a benchmark is not possible
+    ├── ServerError         the server cannot be started as asked
     └── BackendError        MLX itself is missing or unusable
 
-A message says what was found, what was expected and what to do. Only the command line catches these.
+A message says what was found, what was expected and what to do. Only the command line and the server catch these.
 """
 
 
@@ -44,6 +45,10 @@ class ModelNotFoundError(CanaryError, LookupError):
 
 class EvaluationError(CanaryError, ValueError):
     """A manifest cannot be read, a package that scores is missing, or a benchmark is not possible as asked."""
+
+
+class ServerError(CanaryError, RuntimeError):
+    """The server cannot be started as asked, or a package that it needs is missing."""
 
 
 class BackendError(CanaryError, RuntimeError):

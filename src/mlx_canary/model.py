@@ -26,13 +26,15 @@ from mlx_canary.load_models import LoadedModel, load_model
 from mlx_canary.longform.assembly import Assembly, Outcome
 from mlx_canary.longform.journal import Journal
 from mlx_canary.longform.windows import cut_windows
+from mlx_canary.reading import Reader
 from mlx_canary.requests import TranscriptionOptions, prompts_for
 from mlx_canary.scheduler import Scheduler
 from mlx_canary.streaming.options import Policy, StreamingOptions
 from mlx_canary.streaming.session import StreamingSession
 from mlx_canary.text.prompt import Prompt, Task, encode_prompt
 from mlx_canary.text.tokenizer import CanaryTokenizer
-from mlx_canary.transcriber import Timestamps, is_silent
+from mlx_canary.transcriber import Timestamps, Transcriber, is_silent
+from mlx_canary.turns import TranscriptionQueue
 from mlx_canary.types import Audio, EncoderOutput, Features, Hypothesis, Segment, Transcript
 
 __all__ = ["CanaryModel", "Outcome", "TranscriptionOptions"]
@@ -45,7 +47,9 @@ class CanaryModel:
 
     def __init__(self, loaded: LoadedModel) -> None:
         self._loaded = loaded
-        self._scheduler = Scheduler(loaded)
+        self._transcriber = Transcriber(loaded)
+        self._reader = Reader(loaded, self._transcriber)
+        self._scheduler = Scheduler(self._reader, self._transcriber)
 
     @classmethod
     def from_pretrained(
@@ -233,6 +237,17 @@ class CanaryModel:
         for outcome in assembly.outcomes():
             _raised(outcome)
 
+    def queue(self, *, batch_size: int = 4) -> TranscriptionQueue:
+        """Recordings that come and go, such as a server's: they are decoded together, and each has its turn.
+
+        Args:
+            batch_size: How many windows are decoded at once, whichever recording they are of.
+
+        Returns:
+            A queue to which recordings can be added at any time; each of its steps decodes a batch.
+        """
+        return TranscriptionQueue(self._reader, self._transcriber, batch_size)
+
     def stream(
         self,
         *,
@@ -288,7 +303,7 @@ class CanaryModel:
         rate = self.config.preprocessor.sample_rate
         for window in cut_windows(iter_audio(audio, sample_rate=rate), rate):
             if not is_silent(window.samples):
-                return self._scheduler.guess(window)
+                return self._reader.guess(window)
         raise PromptError("Nothing is heard in the recording, so its language cannot be found out.")
 
     def align(self, audio: AudioSource, text: str, *, language: str | None = None) -> Transcript:

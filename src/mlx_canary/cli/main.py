@@ -24,6 +24,7 @@ COMMANDS = {
     "verify": "Check a converted model, and compare it with its source.",
     "evaluate": "Score what a model makes of recordings whose texts are known.",
     "benchmark": "Measure a model's speed and memory on this machine.",
+    "serve": "Serve a model over HTTP, as OpenAI's API does.",
     "models": "List the Canary models that exist and what each can do.",
     "languages": "List what a model understands and translates.",
     "doctor": "Look at this machine: what works, what is missing.",

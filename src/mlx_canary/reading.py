@@ -1,0 +1,147 @@
+"""A recording with what is asked of it in, its windows to decode out, one after the other.
+
+Reads the recording as a stream, finds out its language where it is asked to, and tells the assembly what is to come.
+Knows nothing about other recordings: which windows are decoded when is for whoever draws them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from mlx_canary.audio.features import pad_to_minimum
+from mlx_canary.audio.load import iter_audio, load_audio
+from mlx_canary.audio.sources import AudioSource
+from mlx_canary.decoding.language import LanguageGuess, guess_language
+from mlx_canary.errors import CanaryError, PromptError
+from mlx_canary.load_models import LoadedModel
+from mlx_canary.longform.assembly import Assembly
+from mlx_canary.longform.journal import Journal
+from mlx_canary.longform.windows import Window, cut_windows
+from mlx_canary.nemo_longform import nemo_segments, transcribe_like_nemo
+from mlx_canary.requests import AUTO, TranscriptionOptions, candidates, request_for, window_lengths
+from mlx_canary.transcriber import Piece, Request, Transcriber, is_silent, languages_of
+from mlx_canary.types import Segment
+
+
+class Reader:
+    """Reads recordings for one loaded model.
+
+    Args:
+        model: Tells the language of a recording where it is to be found out.
+        transcriber: Tells whether a window has room for its text.
+    """
+
+    def __init__(self, model: LoadedModel, transcriber: Transcriber) -> None:
+        self._model = model
+        self._transcriber = transcriber
+
+    def check(self, options: TranscriptionOptions) -> None:
+        """Refuse what the checkpoint cannot do, before any sound is read.
+
+        Raises:
+            PromptError: The checkpoint does not have a language, task or option.
+        """
+        if not isinstance(options, TranscriptionOptions):
+            raise PromptError(f"Options are a {type(options).__name__}; expected TranscriptionOptions.")
+        self._request_if_known(options)
+
+    def pieces(
+        self,
+        index: int,
+        audio: AudioSource,
+        options: TranscriptionOptions,
+        assembly: Assembly,
+        journal: Journal | None,
+    ) -> Iterator[Piece]:
+        """The windows of one recording that are not done yet, read as they are needed.
+
+        What is wrong with the recording is told to the assembly, as is its end.
+        """
+        error = None
+        try:
+            if options.longform == "nemo":
+                self._like_nemo(index, audio, options, assembly)
+            else:
+                yield from self._windows(index, audio, options, assembly, journal)
+        except CanaryError as problem:
+            error = problem
+        assembly.close(index, error)
+
+    def _windows(
+        self,
+        index: int,
+        audio: AudioSource,
+        options: TranscriptionOptions,
+        assembly: Assembly,
+        journal: Journal | None,
+    ) -> Iterator[Piece]:
+        """The first window in which something is heard decides the recording's language, if asked to."""
+        request = self._request_if_known(options)
+        rate = self._model.config.preprocessor.sample_rate
+        blocks = iter_audio(audio, sample_rate=rate, channel=options.channel)
+        silent: list[Window] = []
+        if request is not None:
+            assembly.describe(index, languages_of(request))
+        for window in cut_windows(blocks, rate, *window_lengths(options, self._model.config)):
+            if request is None and is_silent(window.samples):
+                silent.append(window)
+                continue
+            if request is None:
+                request = self._request(replace(options, language=self._language(window)))
+                assembly.describe(index, languages_of(request))
+            for each in (*silent, window):
+                assembly.expect(index, each.start, each.end)
+                done = journal.find(each) if journal is not None else None
+                if done is None or len(done) != len(request.prompts):
+                    yield self._checked(Piece(index, each, request))
+                else:
+                    assembly.add(index, each.start, done)
+            silent = []
+        if request is None:
+            raise PromptError("Nothing is heard in the recording, so its language cannot be found out. Say language.")
+
+    def _checked(self, piece: Piece) -> Piece:
+        if not self._transcriber.has_room(piece):
+            raise PromptError("The prompt leaves no room for the text of a recording this short. Give less context.")
+        return piece
+
+    def _language(self, window: Window) -> str:
+        guess = self.guess(window)
+        if guess.language is None:
+            tags = ", ".join(f"{code} {share:.0%}" for code, share in guess.by_tag.items())
+            texts = ", ".join(f"{code} {share:.0%}" for code, share in guess.by_text.items())
+            raise PromptError(
+                f"The language cannot be told for certain (by its tag: {tags}; by a short text: {texts}). Say language."
+            )
+        return guess.language
+
+    def guess(self, window: Window) -> LanguageGuess:
+        """Compare the checkpoint's languages on a window."""
+        config, network = self._model.config, self._model.network
+        samples = pad_to_minimum(window.samples, config.preprocessor.sample_rate)
+        encoded = network.encode(self._model.preprocessor([samples]))
+        return guess_language(network, encoded, self._model.tokenizer, config.prompt.format, candidates(config))
+
+    def _like_nemo(self, index: int, audio: AudioSource, options: TranscriptionOptions, assembly: Assembly) -> None:
+        """A whole recording as one window, by NeMo's way."""
+        request = self._request(options)
+        sound = load_audio(audio, sample_rate=self._model.config.preprocessor.sample_rate, channel=options.channel)
+        assembly.describe(index, languages_of(request))
+        assembly.expect(index, 0.0, sound.duration)
+        segments: tuple[Segment, ...] = ()
+        if not is_silent(sound.samples):
+            timed = options.timestamps is not None
+            found = transcribe_like_nemo(self._model, sound.samples, request.prompts[0], timed)
+            segments = nemo_segments(found, sound.duration, options.timestamps == "word")
+        assembly.add(index, 0.0, (segments,))
+
+    def _request_if_known(self, options: TranscriptionOptions) -> Request | None:
+        """None for a recording whose language is to be found out."""
+        if options.language != AUTO:
+            return self._request(options)
+        candidates(self._model.config)
+        return None
+
+    def _request(self, options: TranscriptionOptions) -> Request:
+        return request_for(options, self._model.config, self._model.tokenizer)

@@ -1,0 +1,80 @@
+"""The application: routes, guards and limits put together. Knows nothing about sockets and signals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from mlx_canary.serve import models, realtime, transcriptions
+from mlx_canary.serve.failures import (
+    ClientGone,
+    RequestError,
+    on_client_gone,
+    on_failure,
+    on_http_exception,
+    on_request_error,
+)
+from mlx_canary.serve.guards import Guards
+from mlx_canary.serve.limits import BodyLimits
+from mlx_canary.serve.state import State
+from mlx_canary.version import __version__
+
+PAGE = Path(__file__).parent / "page"
+"""What a browser gets: index.html and what belongs to it."""
+
+
+def make_app(state: State) -> FastAPI:
+    """The application of a server whose parts are ready."""
+    app = FastAPI(
+        title="Canary MLX",
+        version=__version__,
+        # The documents' pages would load scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+        middleware=_middleware(state),
+        exception_handlers={
+            RequestError: on_request_error,
+            HTTPException: on_http_exception,
+            ClientGone: on_client_gone,
+            Exception: on_failure,
+        },
+    )
+    app.state.canary = state
+    for room in (transcriptions, models, realtime):
+        app.include_router(room.router)
+    if PAGE.is_dir():
+        app.router.default = _Page(StaticFiles(directory=PAGE, html=True), app.router.default)
+    return app
+
+
+class _Page:
+    """Files for browsers, where no route has the path; a mount would also hide that a path has another method."""
+
+    def __init__(self, files: ASGIApp, otherwise: ASGIApp) -> None:
+        self._files, self._otherwise = files, otherwise
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_file = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
+        await (self._files if is_file else self._otherwise)(scope, receive, send)
+
+
+def _middleware(state: State) -> list[Middleware]:
+    """The first is the outermost."""
+    settings = state.settings
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=list(settings.allow_origins),
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["Authorization", "Content-Type"],
+    )
+    return [
+        *([cors] if settings.allow_origins else []),
+        Middleware(BodyLimits, settings=settings),
+        Middleware(Guards, settings=settings),
+    ]

@@ -1,0 +1,134 @@
+"""What a request asks: a form's fields in, TranscriptionOptions out. Fields that nobody would obey are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from starlette.datastructures import FormData, UploadFile
+
+from mlx_canary.decoding.options import DecodingOptions
+from mlx_canary.requests import AUTO, TranscriptionOptions
+from mlx_canary.serve.failures import RequestError
+
+Format = Literal["json", "text", "verbose_json", "srt", "vtt"]
+Granularity = Literal["word", "segment"]
+_REPEATED = "timestamp_granularities[]"
+
+
+def _none_if_empty(value: Any) -> Any:
+    """What a web page's form sends where nothing was chosen."""
+    return None if value == "" else value
+
+
+Code = Annotated[str | None, BeforeValidator(_none_if_empty), Field(max_length=32)]
+
+
+class TranscriptionForm(BaseModel):
+    """The fields beside the file, by OpenAI's names and some of our own."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=False)
+
+    model: str = Field(description="The served model's id, or one of its aliases.", max_length=256)
+    language: Code = Field(default=None, description="The language spoken, such as en; auto to find out.")
+    prompt: str = Field(default="", description="Text that came before, or names to expect.", max_length=4000)
+    response_format: Format = Field(default="json", description="The shape of the answer.")
+    temperature: float = Field(default=0.0, description="Above 0: words are drawn at random.", ge=0, le=1)
+    timestamp_granularities: list[Granularity] = Field(
+        default_factory=list,
+        alias="timestamp_granularities[]",
+        description="With verbose_json: times of words, of segments (default).",
+    )
+    stream: bool = Field(default=False, description="Send the text as server-sent events while it is found.")
+    chunking_strategy: Literal["auto"] | None = Field(default=None, description="They are cut at quiet places.")
+    target_language: Code = Field(default=None, description="Ours: the language of the text, where it is another one.")
+    pnc: bool = Field(default=True, description="Ours: punctuation and capitals.")
+    itn: bool = Field(default=False, description="Ours: numbers as digits, where the model learned that.")
+
+
+def form_schema() -> dict[str, Any]:
+    """The whole form for the OpenAPI document."""
+    schema = TranscriptionForm.model_json_schema(by_alias=True)
+    file = {"type": "string", "format": "binary", "description": "The recording, in any usual format."}
+    schema["properties"] = {"file": file, **schema["properties"]}
+    schema["required"] = ["file", *schema["required"]]
+    return schema
+
+
+def read_form(form: FormData) -> tuple[UploadFile, TranscriptionForm]:
+    """The file and the checked fields.
+
+    Raises:
+        RequestError: A field is missing, unknown, given twice or has an impossible value.
+    """
+    values: dict[str, Any] = {}
+    for name, value in form.multi_items():
+        if name == _REPEATED:
+            values.setdefault(name, []).append(value)
+        elif name in values:
+            raise RequestError(400, "invalid_form", f"The field {name!r:.60} is given twice.", name[:60])
+        else:
+            values[name] = value
+    file = values.pop("file", None)
+    if not isinstance(file, UploadFile):
+        raise RequestError(400, "missing_file", "There is no recording. Send it as the form's file.", "file")
+    return file, _checked(values)
+
+
+def _checked(values: Mapping[str, Any]) -> TranscriptionForm:
+    try:
+        form = TranscriptionForm.model_validate(values)
+    except ValidationError as error:
+        raise invalid(error) from error
+    if form.timestamp_granularities and form.response_format != "verbose_json":
+        raise RequestError(
+            400, "invalid_option", "timestamp_granularities[] needs response_format=verbose_json.", _REPEATED
+        )
+    if form.stream and form.response_format in ("srt", "vtt"):
+        raise RequestError(
+            400, "invalid_option", f"{form.response_format} is written at the end; it cannot be streamed.", "stream"
+        )
+    return form
+
+
+def invalid(error: ValidationError) -> RequestError:
+    """The first thing that is wrong, in a sentence."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    field = ".".join(map(str, first["loc"]))[:60] or None
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(["file", *(f.alias or name for name, f in TranscriptionForm.model_fields.items())])
+        return RequestError(400, "unknown_field", f"The field {field!r} is not known. Known are: {known}.", field)
+    return RequestError(400, "invalid_value", f"{field or 'The request'}: {first['msg']}.", field)
+
+
+def options_of(form: TranscriptionForm, default: str | None, translate: bool) -> TranscriptionOptions:
+    """What that means for the model.
+
+    Args:
+        form: The fields.
+        default: The language that counts where the form names none.
+        translate: Whether the text is wanted in another language whatever the form says; English, if it does not.
+    """
+    language = form.language or default
+    target = form.target_language or ("en" if translate else None)
+    if translate and form.language is None and default == target:
+        language = AUTO  # OpenAI's clients have no way to name the language spoken here
+    is_translation = target is not None and (translate or target != language)
+    return TranscriptionOptions(
+        language=language,
+        task="translate" if is_translation else "transcribe",
+        target_lang=target if is_translation else None,
+        pnc=form.pnc,
+        itn=form.itn,
+        context=form.prompt,
+        timestamps=_timestamps(form),
+        decoding=DecodingOptions(temperature=form.temperature) if form.temperature else None,
+        channel=0,  # the channels of an upload are mixed when it is decoded
+    )
+
+
+def _timestamps(form: TranscriptionForm) -> Granularity | None:
+    if form.response_format == "verbose_json":
+        return "word" if "word" in form.timestamp_granularities else "segment"
+    return "word" if form.response_format in ("srt", "vtt") else None

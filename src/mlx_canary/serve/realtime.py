@@ -1,0 +1,193 @@
+"""`WebSocket /v1/realtime`: live sound in, text out while it is being spoken, in the shape of OpenAI's Realtime API."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import secrets
+import time
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, WebSocket
+from pydantic import ValidationError
+
+from mlx_canary.audio.samples import to_float
+from mlx_canary.serve.failures import RequestError, response_of
+from mlx_canary.serve.live import Clear, Commit, Configure, Finish, LiveSession, Sound
+from mlx_canary.serve.models import check_model
+from mlx_canary.serve.realtime_events import (
+    CLIENT_EVENT,
+    RATE,
+    Append,
+    OldSessionUpdate,
+    Session,
+    SessionUpdate,
+    failed,
+    new_shape,
+)
+from mlx_canary.serve.realtime_events import Clear as ClearEvent
+from mlx_canary.serve.state import State, state_of
+
+router = APIRouter()
+PROTOCOL = "realtime"
+_MOST_WAITING = 30.0  # seconds of sound; a client that sends faster has to wait
+_NORMAL, _GOING_AWAY, _POLICY = 1000, 1001, 1008
+
+
+@router.websocket("/v1/realtime")
+async def realtime(websocket: WebSocket) -> None:
+    """One session."""
+    state = state_of(websocket)
+    try:
+        _check_query(state, websocket)
+        with state.lives.enter():
+            asked = websocket.scope.get("subprotocols", [])
+            await websocket.accept(subprotocol=PROTOCOL if PROTOCOL in asked else None)
+            await _Conversation(state, websocket).run()
+    except RequestError as error:  # before the session began
+        await websocket.send_denial_response(response_of(error))
+
+
+def _check_query(state: State, websocket: WebSocket) -> None:
+    query = websocket.query_params
+    if query.get("intent", "transcription") != "transcription":
+        raise RequestError(400, "invalid_option", "Here a session only transcribes: intent=transcription.", "intent")
+    if "model" in query:
+        check_model(state, query["model"])
+
+
+class _Conversation:
+    """One session's traffic."""
+
+    def __init__(self, state: State, websocket: WebSocket) -> None:
+        self._state, self._websocket = state, websocket
+        self._loop = asyncio.get_running_loop()
+        self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._rate, self._half = RATE, b""
+        self._received = 0.0
+        self._room = asyncio.Event()
+        self._live = LiveSession(state.default_language, Session(), self._tell)
+
+    async def run(self) -> None:
+        """Until the client goes, says nothing for long, or the server stops."""
+        self._state.worker.attach(self._live)
+        sending = asyncio.ensure_future(self._send())
+        receiving = asyncio.ensure_future(self._receive())
+        stopping = asyncio.ensure_future(self._state.stopping.wait())
+        created = {"id": f"sess_{secrets.token_hex(10)}", "expires_at": int(time.time() + self._left())}
+        self._events.put_nowait({"type": "session.created", "session": {**Session().model_dump(), **created}})
+        try:
+            await asyncio.wait((sending, receiving, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if stopping.done() or (receiving.done() and receiving.result() != _GONE):
+                self._live.put(Finish())
+                self._state.worker.wake()
+                await sending
+                await self._websocket.close(*(_STOPPED if stopping.done() else receiving.result()))
+        finally:
+            self._state.worker.detach(self._live)
+            for task in (sending, receiving, stopping):
+                task.cancel()
+            await asyncio.wait((sending, receiving, stopping))
+            for task in (sending, receiving):
+                if not task.cancelled():
+                    task.exception()
+
+    def _left(self) -> float:
+        return self._state.settings.max_duration - self._received
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        """From the worker's thread."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._take, event)
+
+    def _take(self, event: dict[str, Any]) -> None:
+        self._events.put_nowait(event)
+        self._room.set()
+
+    async def _send(self) -> None:
+        while event := await self._events.get():
+            await self._websocket.send_text(
+                json.dumps({"event_id": f"event_{secrets.token_hex(10)}", **event}, ensure_ascii=False)
+            )
+
+    async def _receive(self) -> tuple[int, str]:
+        """Until it ends; how to close the connection then."""
+        while True:
+            try:
+                message = await asyncio.wait_for(self._websocket.receive(), self._state.settings.idle_timeout)
+            except asyncio.TimeoutError:
+                return _NORMAL, "Nothing was heard for long."
+            if message["type"] == "websocket.disconnect":
+                return _GONE
+            if message.get("text") is None:
+                self._refuse("invalid_event", "Events are JSON in text messages.")
+                continue
+            self._obey(message["text"])
+            if self._left() < 0:
+                return _POLICY, "This session is as long as the server allows."
+            while self._live.seconds_waiting > _MOST_WAITING:
+                await asyncio.sleep(0.05)
+
+    def _refuse(self, code: str, message: str, event_id: str | None = None, param: str | None = None) -> None:
+        self._events.put_nowait(failed(code, message, event_id, param))
+
+    def _obey(self, text: str) -> None:
+        try:
+            event = CLIENT_EVENT.validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            param = ".".join(map(str, first["loc"]))[:100] or None
+            self._refuse("invalid_event", f"{first['msg']:.300}.", _event_id(text), param)
+            return
+        if isinstance(event, SessionUpdate | OldSessionUpdate):
+            self._update(event)
+        elif isinstance(event, Append):
+            self._append(event)
+        else:
+            self._live.put(Clear() if isinstance(event, ClearEvent) else Commit(event.event_id))
+        self._state.worker.wake()
+
+    def _update(self, event: SessionUpdate | OldSessionUpdate) -> None:
+        old = isinstance(event, OldSessionUpdate)
+        session = new_shape(event.session) if isinstance(event, OldSessionUpdate) else event.session
+        name = session.audio.input.transcription.model
+        try:
+            if name is not None:
+                check_model(self._state, name)
+        except RequestError as error:
+            self._refuse(error.code, error.message, event.event_id, "session")
+            return
+        self._rate, self._half = session.audio.input.format.rate, b""
+        self._live.put(
+            Configure(session, event.event_id, "transcription_session.updated" if old else "session.updated")
+        )
+
+    def _append(self, event: Append) -> None:
+        try:
+            data = self._half + base64.b64decode(event.audio, validate=True)
+        except (binascii.Error, ValueError):
+            self._refuse("invalid_audio", "audio is not base64.", event.event_id, "audio")
+            return
+        n_whole = len(data) // 2 * 2
+        self._half = data[n_whole:]
+        sound = Sound(to_float(np.frombuffer(data[:n_whole], "<i2")), self._rate)
+        self._received += sound.seconds
+        if n_whole:
+            self._live.put(sound)
+
+
+_GONE = (0, "")
+_STOPPED = (_GOING_AWAY, "The server is being stopped.")
+
+
+def _event_id(text: str) -> str | None:
+    """The id of an event that is otherwise wrong."""
+    try:
+        event = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    found = event.get("event_id") if isinstance(event, dict) else None
+    return found[:512] if isinstance(found, str) else None

@@ -1,0 +1,137 @@
+"""A running server: the model in its thread, the application on its socket, and an end that loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+
+from mlx_canary.errors import ServerError
+from mlx_canary.model import CanaryModel
+from mlx_canary.serve.admission import Admission
+from mlx_canary.serve.app import make_app
+from mlx_canary.serve.settings import Settings
+from mlx_canary.serve.sound import SoundReader
+from mlx_canary.serve.state import State
+from mlx_canary.serve.worker import Worker
+
+_MOST_CONNECTIONS = 512
+_LARGEST_MESSAGE = 16 * 2**20  # bytes of a WebSocket message; OpenAI's limit for sound is 15 MiB
+
+
+def serve(load: Callable[[], CanaryModel], settings: Settings, on_ready: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM; then finish what was begun.
+
+    Args:
+        load: Makes the model; called in the thread that will own it.
+        settings: How.
+        on_ready: Told the server's address when it takes requests.
+
+    Raises:
+        ServerError: The address is taken, or would let others in without a key.
+        CanaryError: The model cannot be loaded.
+    """
+    check_exposure(settings)
+    with _bind(settings) as listening:
+        worker = Worker(load, settings.batch_size)
+        model = worker.start()
+        sound = SoundReader(model.config.preprocessor.sample_rate, settings.max_duration, settings.max_held)
+        try:
+            asyncio.run(_run(make_state(settings, model, worker, sound), listening, on_ready))
+        finally:
+            sound.close()
+            worker.stop()
+
+
+def make_state(settings: Settings, model: CanaryModel, worker: Worker, sound: SoundReader) -> State:
+    """The parts of one server."""
+    return State(
+        settings,
+        model,
+        worker,
+        sound,
+        requests=Admission("requests", settings.max_queue, settings.batch_size),
+        lives=Admission("live sessions", settings.max_live, settings.max_live),
+    )
+
+
+def check_exposure(settings: Settings) -> None:
+    """Refuse to let a network in without a key.
+
+    Raises:
+        ServerError: Others than this machine could use the server, and nobody would be asked for a key.
+    """
+    if settings.api_key is None and not _is_loopback(settings.host):
+        raise ServerError(
+            f"At {settings.host} everybody who reaches this machine could use the server. Give an --api-key (or set "
+            "MLX_CANARY_API_KEY), or listen at 127.0.0.1."
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _bind(settings: Settings) -> socket.socket:
+    try:
+        family, *_, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=128)
+    except OSError as error:
+        raise ServerError(
+            f"The server cannot listen at {settings.host}:{settings.port}: {error.strerror or error}. "
+            "Choose another --host or --port."
+        ) from error
+
+
+async def _run(state: State, listening: socket.socket, on_ready: Callable[[str], None]) -> None:
+    config = uvicorn.Config(
+        make_app(state),
+        http="h11",
+        loop="asyncio",
+        ws="websockets-sansio",
+        ws_max_size=_LARGEST_MESSAGE,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        limit_concurrency=_MOST_CONNECTIONS,
+        timeout_graceful_shutdown=max(1, round(state.settings.shutdown_timeout)),
+    )
+    server = _Server(config, state, on_ready)
+    await server.serve(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Ends gently: live sessions get their last text before connections are closed."""
+
+    def __init__(self, config: uvicorn.Config, state: State, on_ready: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._state, self._on_ready = state, on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        assert sockets is not None
+        host, port = sockets[0].getsockname()[:2]
+        self._on_ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal asks, the second one insists. Unlike uvicorn's own, it is not raised again at the end."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        state = self._state
+        state.requests.closed = state.lives.closed = True
+        state.stopping.set()
+        for _ in range(round(state.settings.shutdown_timeout * 10)):
+            if self.force_exit or not state.lives.n_inside:
+                break
+            await asyncio.sleep(0.1)
+        await super().shutdown(sockets)

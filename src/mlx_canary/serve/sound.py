@@ -1,0 +1,127 @@
+"""An uploaded file in, its sound out: decoded before it waits for its turn, a few files at a time.
+
+So what is no recording, or too long a one, is refused at once, and a file that is slow to decode holds up no other
+request. The samples lie in an anonymous temporary file, mapped into memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO, cast
+
+import numpy as np
+
+from mlx_canary.audio.load import iter_audio
+from mlx_canary.errors import AudioError
+from mlx_canary.serve.failures import RequestError, busy
+from mlx_canary.types import Audio
+
+_AT_ONCE = 2  # files decoded at the same time
+_BLOCK = 10.0  # seconds
+
+
+class SoundReader:
+    """Decodes uploads in threads of its own.
+
+    Args:
+        sample_rate: Wanted rate in Hz.
+        max_duration: Seconds of one recording.
+        max_held: Seconds of all that are held at once.
+    """
+
+    def __init__(self, sample_rate: int, max_duration: float, max_held: float) -> None:
+        self._rate, self._max_duration, self._max_held = sample_rate, max_duration, max_held
+        self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="sound")
+        self._lock = threading.Lock()
+        self._held = 0.0
+
+    async def read(self, file: IO[bytes]) -> Audio:
+        """The sound of a file, one channel at the wanted rate; `release` it when it is not needed any more.
+
+        Raises:
+            AudioError: It is no recording.
+            RequestError: It is too long, or too much sound is held already.
+        """
+        stop = threading.Event()
+        work = self._pool.submit(self._decode, file, stop)
+        try:
+            return await asyncio.shield(asyncio.wrap_future(work))
+        except asyncio.CancelledError:
+            stop.set()
+            if not work.cancel():  # the thread still reads the file, which the caller is about to close
+                await asyncio.wait([asyncio.wrap_future(work)])
+                if work.exception() is None:
+                    self.release(work.result())
+            raise
+
+    def release(self, audio: Audio) -> None:
+        """The sound is not needed any more."""
+        self._keep(-audio.duration)
+
+    def close(self) -> None:
+        """No more files."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _decode(self, file: IO[bytes], stop: threading.Event) -> Audio:
+        duration = 0.0
+        with tempfile.TemporaryFile(prefix="mlx-canary-") as samples:
+            try:
+                guarded = _Guarded(file, stop)
+                source = cast(IO[bytes], guarded)
+                for block in iter_audio(source, sample_rate=self._rate, block_seconds=_BLOCK, name="The upload"):
+                    guarded.check()
+                    self._keep(len(block) / self._rate)
+                    duration += len(block) / self._rate
+                    if duration > self._max_duration:
+                        raise _too_long(self._max_duration)
+                    samples.write(block.tobytes())
+                samples.flush()
+                # An empty file cannot be mapped.
+                mapped = np.memmap(samples, np.float32, "r") if duration else np.zeros(0, np.float32)
+                return Audio(mapped, self._rate)
+            except BaseException:
+                self._keep(-duration)
+                raise
+
+    def _keep(self, seconds: float) -> None:
+        with self._lock:
+            if seconds > 0 and self._held + seconds > self._max_held:
+                raise busy(
+                    "too_much_sound", "The server holds as much sound as it may. Try again later.", retry_after=30
+                )
+            self._held += seconds
+
+
+class _Guarded:
+    """A file that can be taken away from whoever reads it."""
+
+    def __init__(self, file: IO[bytes], stop: threading.Event) -> None:
+        self._file, self._stop = file, stop
+        self.closed = False
+
+    def check(self) -> None:
+        if self._stop.is_set():
+            raise AudioError("The upload is not needed any more.")
+
+    def read(self, size: int = -1) -> bytes:
+        self.check()
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self.check()
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seekable(self) -> bool:
+        return True
+
+
+def _too_long(limit: float) -> RequestError:
+    return RequestError(
+        413, "audio_too_long", f"The upload is longer than this server's limit of {limit:g} s. Cut it.", "file"
+    )

@@ -1,0 +1,98 @@
+"""From a form to a transcript: read the file, wait for its turn, stop when nobody waits for the answer any more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from fastapi import Request
+from starlette.datastructures import UploadFile
+from starlette.types import Receive
+
+from mlx_canary.requests import TranscriptionOptions
+from mlx_canary.serve.failures import ClientGone, RequestError
+from mlx_canary.serve.state import State
+from mlx_canary.serve.worker import Work
+from mlx_canary.types import Audio, Segment, Transcript
+
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def sound_of(state: State, file: UploadFile) -> AsyncIterator[Audio]:
+    """The upload's sound, for as long as it is needed."""
+    audio = await state.sound.read(file.file)
+    try:
+        yield audio
+    finally:
+        state.sound.release(audio)
+
+
+async def transcribe(
+    state: State,
+    audio: Audio,
+    options: TranscriptionOptions,
+    on_segment: Callable[[Segment], None] = lambda segment: None,
+) -> Transcript:
+    """Wait for a recording's turn and its text; when the waiting is cancelled, so is the work.
+
+    Raises:
+        CanaryError: It cannot be decoded as asked.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Transcript] = loop.create_future()
+
+    def settle(result: Transcript | Exception) -> None:
+        if future.done():
+            return
+        if isinstance(result, Exception):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
+
+    work = Work(
+        audio,
+        options,
+        on_segment=lambda segment: _tell(loop, lambda: on_segment(segment)),
+        on_done=lambda result: _tell(loop, lambda: settle(result)),
+    )
+    state.worker.submit(work)
+    try:
+        return await future
+    finally:
+        state.worker.cancel(work)
+
+
+def _tell(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    """From the worker's thread to the server's, unless that has ended."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(call)
+
+
+async def while_wanted(request: Request, work: Awaitable[T], timeout: float) -> T:
+    """Do it as long as the client is there, within a time.
+
+    Raises:
+        ClientGone: The client went away; the work was cancelled.
+        RequestError: The time is over; the work was cancelled.
+    """
+    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(disconnected(request.receive))
+    try:
+        await asyncio.wait((task, gone), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        if gone.done():
+            raise ClientGone
+        raise RequestError(504, "timeout", f"There was no answer within this server's limit of {timeout:g} s.")
+    finally:
+        gone.cancel()
+        task.cancel()
+        await asyncio.wait((task, gone))
+
+
+async def disconnected(receive: Receive) -> None:
+    """Returns when the client is gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

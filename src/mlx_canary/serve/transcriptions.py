@@ -1,0 +1,163 @@
+"""`POST /v1/audio/transcriptions` and `/v1/audio/translations`, as OpenAI's clients call them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from starlette.types import Receive, Scope, Send
+
+from mlx_canary.errors import CanaryError
+from mlx_canary.requests import TranscriptionOptions
+from mlx_canary.serve.answers import answer, as_event, delta, done
+from mlx_canary.serve.failures import FAULT, RequestError, as_request_error, error_body
+from mlx_canary.serve.forms import TranscriptionForm, form_schema, options_of, read_form
+from mlx_canary.serve.models import check_model
+from mlx_canary.serve.state import State, state_of
+from mlx_canary.serve.transcribing import disconnected, sound_of, transcribe, while_wanted
+from mlx_canary.types import Audio, Segment, Transcript
+
+router = APIRouter(prefix="/v1/audio", tags=["audio"])
+Event = Segment | Transcript | Exception
+Events = asyncio.Queue[Event]
+
+_MOST_FIELDS, _MOST_FIELD_BYTES = 32, 2**16
+_KEEP_ALIVE = 15.0  # seconds of silence after which a stream says that it is alive
+
+FORM: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form_schema()}}}
+}
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The text, in the format asked for.",
+        "content": {
+            "application/json": {"schema": {"type": "object"}},
+            "text/plain": {"schema": {"type": "string"}},
+            "application/x-subrip": {"schema": {"type": "string"}},
+            "text/vtt": {"schema": {"type": "string"}},
+            "text/event-stream": {"schema": {"type": "string"}},
+        },
+    }
+}
+
+
+@router.post("/transcriptions", openapi_extra=FORM, responses=ANSWERS, response_model=None)
+async def transcriptions(request: Request) -> Response:
+    """Write down what a recording says; with target_language, in that language."""
+    return await _respond(request, translate=False)
+
+
+@router.post("/translations", openapi_extra=FORM, responses=ANSWERS, response_model=None)
+async def translations(request: Request) -> Response:
+    """Write down what a recording says in another language: English, or target_language."""
+    return await _respond(request, translate=True)
+
+
+async def _respond(request: Request, translate: bool) -> Response:
+    state, started = state_of(request), time.monotonic()
+    async with AsyncExitStack() as stack:
+        stack.enter_context(state.requests.enter())
+        form = await stack.enter_async_context(
+            request.form(max_files=1, max_fields=_MOST_FIELDS, max_part_size=_MOST_FIELD_BYTES)
+        )
+        file, asked = read_form(form)
+        check_model(state, asked.model)
+        try:
+            options = options_of(asked, state.default_language, translate)
+
+            async def work() -> Response:
+                audio = await stack.enter_async_context(sound_of(state, file))
+                if asked.stream:
+                    return await _stream(state, audio, options, asked, stack)
+                return answer(await transcribe(state, audio, options), asked)
+
+            left = state.settings.request_timeout - (time.monotonic() - started)
+            return await while_wanted(request, work(), max(0.0, left))
+        except CanaryError as error:
+            raise as_request_error(error) from error
+
+
+async def _stream(
+    state: State, audio: Audio, options: TranscriptionOptions, form: TranscriptionForm, stack: AsyncExitStack
+) -> Response:
+    """Events, once there is a first one: until then an error is an answer of its own."""
+    events: Events = asyncio.Queue()
+    task = asyncio.ensure_future(transcribe(state, audio, options, events.put_nowait))
+    task.add_done_callback(lambda task: _settle(task, events))
+    try:
+        first = await events.get()
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
+    if isinstance(first, Exception):
+        raise first
+    stack.callback(task.cancel)
+    limit = time.monotonic() + state.settings.request_timeout
+    return EventStream(_events(first, events, form, limit), stack.pop_all())
+
+
+def _settle(task: asyncio.Task[Transcript], events: Events) -> None:
+    if not task.cancelled():
+        events.put_nowait(task.exception() or task.result())  # type: ignore[arg-type]  # no BaseException is raised
+
+
+async def _events(event: Event, events: Events, form: TranscriptionForm, limit: float) -> AsyncIterator[bytes]:
+    n_told = 0
+    while isinstance(event, Segment):
+        if (data := delta(event, is_first=n_told == 0)) is not None:
+            n_told += 1
+            yield as_event(data)
+        while (following := await _next(events, limit)) is None:
+            yield b": still at work\n\n"
+        event = following
+    yield as_event(done(event, form) if isinstance(event, Transcript) else _error_event(event))
+
+
+async def _next(events: Events, limit: float) -> Event | None:
+    """The next event; None if there was none for a while, and an error past the limit."""
+    try:
+        return await asyncio.wait_for(events.get(), _KEEP_ALIVE)
+    except asyncio.TimeoutError:
+        if time.monotonic() < limit:
+            return None
+        return RequestError(504, "timeout", "The time that this server gives a request is over.")
+
+
+def _error_event(error: Exception) -> dict[str, Any]:
+    """An error after the answer has begun."""
+    if isinstance(error, CanaryError):
+        error = as_request_error(error)
+    if isinstance(error, RequestError):
+        return error_body(error.status, error.code, error.message, error.param)
+    return error_body(500, "internal_error", FAULT)
+
+
+class EventStream(Response):
+    """Server-sent events, with what the request holds until the last one is sent or the client goes away."""
+
+    def __init__(self, events: AsyncIterator[bytes], held: AsyncExitStack) -> None:
+        super().__init__(media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        del self.headers["content-length"]
+        self._events, self._held = events, held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._held:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            sending, gone = asyncio.ensure_future(self._send(send)), asyncio.ensure_future(disconnected(receive))
+            try:
+                await asyncio.wait((sending, gone), return_when=asyncio.FIRST_COMPLETED)
+                if sending.done():
+                    sending.result()
+            finally:
+                sending.cancel()
+                gone.cancel()
+                await asyncio.wait((sending, gone))
+
+    async def _send(self, send: Send) -> None:
+        async for event in self._events:
+            await send({"type": "http.response.body", "body": event, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

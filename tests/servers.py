@@ -1,0 +1,70 @@
+"""A server in a process of its own, as `mlx-canary serve` starts it, for the tests that talk to one."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+CLIPS = ROOT / "src/mlx_canary/demo/clips"
+_PATIENCE = 60  # seconds for a server to start or to end
+
+
+class Server:
+    """One that runs.
+
+    Attributes:
+        url: Where.
+        port: There.
+        lines: What it wrote to stderr.
+        process: Itself.
+    """
+
+    def __init__(self, *arguments: str, model: str = "demo", **environment: str) -> None:
+        command = [sys.executable, "-m", "mlx_canary", "serve", "-m", model, "--port", "0", *arguments]
+        variables = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **environment}
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=variables)
+        self.lines: list[str] = []
+        self.url = ""
+        self._ready = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        assert self._ready.wait(_PATIENCE), "the server did not start"
+        assert self.url, "".join(self.lines)
+        self.port = int(self.url.rpartition(":")[2])
+
+    def _read(self) -> None:
+        for line in self.process.stderr:
+            self.lines.append(line)
+            if found := re.search(r"Serving .* at (http://\S+?)[\".]*$", line.strip()):
+                self.url = found[1]
+                self._ready.set()
+        self._ready.set()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Ask it to end; its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        code = self.process.wait(_PATIENCE)
+        self._reader.join(_PATIENCE)
+        self.process.stderr.close()
+        return code
+
+
+@contextmanager
+def running(*arguments: str, **environment: str) -> Iterator[Server]:
+    """A server for a while."""
+    server = Server(*arguments, **environment)
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.process.kill()
+        server.stop()
