@@ -28,14 +28,16 @@ class BodyLimits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = _Body(receive, self._most, self._timeout)
+        body, headers = _Body(receive, self._most, self._timeout), Headers(scope=scope)
+        # Without a body there is nothing to read, and whoever sends a file waits for the client's end at the same time.
+        has_body = "content-length" in headers or "transfer-encoding" in headers
 
         async def send_when_read(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] == "http.response.start" and has_body:
                 await body.drain()
             await send(message)
 
-        length = Headers(scope=scope).get("content-length", "0")
+        length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > self._most:
             await response_of(_too_large(self._most))(scope, receive, send_when_read)
         else:
