@@ -43,7 +43,7 @@ class Server:
     def _read(self) -> None:
         for line in self.process.stderr:
             self.lines.append(line)
-            if found := re.search(r"Serving .* at (http://\S+?)[\".]*$", line.strip()):
+            if found := re.search(r"Serving .* at (http://[\w.:\[\]]+)", line):
                 self.url = found[1]
                 self._ready.set()
         self._ready.set()

@@ -65,6 +65,8 @@ class TranscriptionQueue:
         self._waiting: deque[_Recording] = deque()  # had a turn
         self._n_added = 0
         self._n_steps = 0
+        self.n_windows = 0
+        """How many windows were decoded so far."""
 
     def add(
         self,
@@ -123,6 +125,7 @@ class TranscriptionQueue:
             if recording.journal is not None:
                 recording.journal.note(piece.window, found)
             recording.assembly.add(0, piece.window.start, found)
+        self.n_windows += len(batch)
         return self._outcomes()
 
     def _draw(self) -> list[tuple[_Recording, Piece]]:

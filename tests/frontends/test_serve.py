@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 
 import openai
 import pytest
+from servers import CLIPS
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from servers import CLIPS, Server, running
-
-from mlx_canary import CanaryModel, render
+from mlx_canary import render
 
 SHORT, LONG, GERMAN = CLIPS / "en_kokoro_1.flac", CLIPS / "en_long.opus", CLIPS / "de_kokoro_1.flac"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -32,23 +22,18 @@ def client(server) -> Iterator[openai.OpenAI]:
         yield client
 
 
-@pytest.fixture(scope="module")
-def model() -> CanaryModel:
-    return CanaryModel.from_pretrained("demo")
-
-
-def test_a_text(client, model):
+def test_a_text(client, demo):
     found = client.audio.transcriptions.create(file=SHORT, model="demo", language="en")
-    assert found.text == model.transcribe(SHORT, language="en").text
+    assert found.text == demo.transcribe(SHORT, language="en").text
     assert found.usage.seconds == pytest.approx(1.83, abs=0.01)
 
 
-def test_the_usual_name_of_the_model_and_plain_text(client, model):
+def test_the_usual_name_of_the_model_and_plain_text(client, demo):
     found = client.audio.transcriptions.create(file=SHORT, model="whisper-1", response_format="text")
-    assert found == f"{model.transcribe(SHORT, language='en').text}\n"
+    assert found == f"{demo.transcribe(SHORT, language='en').text}\n"
 
 
-def test_words_and_segments(client, model):
+def test_words_and_segments(client, demo):
     found = client.audio.transcriptions.create(
         file=SHORT,
         model="demo",
@@ -56,41 +41,41 @@ def test_words_and_segments(client, model):
         response_format="verbose_json",
         timestamp_granularities=["word", "segment"],
     )
-    offline = model.transcribe(SHORT, language="en", timestamps="word")
+    offline = demo.transcribe(SHORT, language="en", timestamps="word")
     assert [(w.word, w.start, w.end) for w in found.words] == [(w.text, w.start, w.end) for w in offline.words]
     assert [(s.text, s.start, s.end) for s in found.segments] == [(s.text, s.start, s.end) for s in offline.segments]
     assert (found.language, found.duration) == ("english", offline.duration)
 
 
 @pytest.mark.parametrize("format", ["srt", "vtt"])
-def test_subtitles(client, model, format):
+def test_subtitles(client, demo, format):
     found = client.audio.transcriptions.create(file=SHORT, model="demo", language="en", response_format=format)
-    assert found == render(model.transcribe(SHORT, language="en", timestamps="word"), format)
+    assert found == render(demo.transcribe(SHORT, language="en", timestamps="word"), format)
 
 
-def test_events_of_a_long_recording(client, model):
+def test_events_of_a_long_recording(client, demo):
     """The deltas are the text, in order."""
     stream = client.audio.transcriptions.create(file=LONG, model="demo", language="en", stream=True)
     *deltas, done = stream
-    offline = model.transcribe(LONG, language="en")
+    offline = demo.transcribe(LONG, language="en")
     assert done.type == "transcript.text.done"
     assert "".join(event.delta for event in deltas) == done.text == offline.text
     assert len(deltas) > 3
 
 
-def test_a_translation_into_english(client, model):
+def test_a_translation_into_english(client, demo):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # newer clients would rather that nobody called it
         found = client.audio.translations.create(file=GERMAN, model="demo", extra_body={"language": "de"})
-    assert found.text == model.translate(GERMAN, source_lang="de").text
+    assert found.text == demo.translate(GERMAN, source_lang="de").text
 
 
-def test_a_translation_into_another_language(client, model):
+def test_a_translation_into_another_language(client, demo):
     """OpenAI's API has no such thing; the field is ours."""
     found = client.audio.transcriptions.create(
         file=SHORT, model="demo", language="en", extra_body={"target_language": "de"}
     )
-    assert found.text == model.translate(SHORT, source_lang="en", target_lang="de").text
+    assert found.text == demo.translate(SHORT, source_lang="en", target_lang="de").text
 
 
 def test_models(client):
@@ -101,9 +86,9 @@ def test_models(client):
     assert known["word_times"] is True
 
 
-def test_curl(server, model):
+def test_curl(server, demo):
     arguments = ["-F", f"file=@{SHORT}", "-F", "model=demo", "-F", "language=en"]
     done = subprocess.run(
         ["curl", "-sS", f"{server.url}/v1/audio/transcriptions", *arguments], capture_output=True, check=True
     )
-    assert json.loads(done.stdout)["text"] == model.transcribe(SHORT, language="en").text
+    assert json.loads(done.stdout)["text"] == demo.transcribe(SHORT, language="en").text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -49,12 +50,31 @@ from mlx_canary.cli.options import model_option
     "--request-timeout", type=click.FloatRange(1), default=600, show_default=True, help="Seconds for one answer."
 )
 @click.option(
+    "--idle-timeout",
+    type=click.FloatRange(1),
+    default=300,
+    show_default=True,
+    help="Seconds that a live session may say nothing.",
+)
+@click.option(
     "--shutdown-timeout",
     type=click.FloatRange(1),
     default=60,
     show_default=True,
     help="Seconds that begun requests get at the end.",
 )
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep jobs and their texts here, for long recordings.  [default: no jobs]",
+)
+@click.option(
+    "--max-jobs", type=click.IntRange(1), default=100, show_default=True, help="Jobs that are not done, at most."
+)
+@click.option(
+    "--job-days", type=click.FloatRange(0), default=7, show_default=True, help="Days that jobs' texts are kept."
+)
+@click.option("--log-text", is_flag=True, help="Write transcripts into the log too.")
 @click.option(
     "--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), help="Compute in this type, not the model's own."
 )
@@ -71,6 +91,7 @@ def command(**given: Any) -> None:
     require_all()
     from mlx_canary import CanaryModel
     from mlx_canary.cli.progress import loading_progress
+    from mlx_canary.serve.logs import log_to_stderr
     from mlx_canary.serve.run import serve
     from mlx_canary.serve.settings import Settings
 
@@ -89,10 +110,16 @@ def command(**given: Any) -> None:
         max_duration=given["max_duration"],
         request_timeout=given["request_timeout"],
         shutdown_timeout=given["shutdown_timeout"],
+        idle_timeout=given["idle_timeout"],
+        data_dir=given["data_dir"],
+        max_jobs=given["max_jobs"],
+        job_days=given["job_days"],
+        log_text=given["log_text"],
     )
 
     def load() -> CanaryModel:
         with loading_progress(given["model"]) as loading:
             return CanaryModel.from_pretrained(given["model"], dtype=given["dtype"], progress=loading)
 
-    serve(load, settings, lambda address: click.echo(f"Serving {given['model']} at {address}", err=True))
+    log_to_stderr()
+    serve(load, settings)

@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mlx_canary.serve import models, realtime, transcriptions
+from mlx_canary.serve import health, jobs, metrics, models, realtime, transcriptions
 from mlx_canary.serve.failures import (
     ClientGone,
     RequestError,
@@ -21,7 +21,9 @@ from mlx_canary.serve.failures import (
     on_request_error,
 )
 from mlx_canary.serve.guards import Guards
+from mlx_canary.serve.job_runner import JobRunner
 from mlx_canary.serve.limits import BodyLimits
+from mlx_canary.serve.logs import RequestLog
 from mlx_canary.serve.state import State
 from mlx_canary.version import __version__
 
@@ -29,7 +31,7 @@ PAGE = Path(__file__).parent / "page"
 """What a browser gets: index.html and what belongs to it."""
 
 
-def make_app(state: State) -> FastAPI:
+def make_app(state: State, runner: JobRunner | None) -> FastAPI:
     """The application of a server whose parts are ready."""
     app = FastAPI(
         title="Canary MLX",
@@ -45,8 +47,8 @@ def make_app(state: State) -> FastAPI:
             Exception: on_failure,
         },
     )
-    app.state.canary = state
-    for room in (transcriptions, models, realtime):
+    app.state.canary, app.state.jobs = state, runner
+    for room in (transcriptions, jobs, models, realtime, health, metrics):
         app.include_router(room.router)
     if PAGE.is_dir():
         app.router.default = _Page(StaticFiles(directory=PAGE, html=True), app.router.default)
@@ -74,6 +76,7 @@ def _middleware(state: State) -> list[Middleware]:
         allow_headers=["Authorization", "Content-Type"],
     )
     return [
+        Middleware(RequestLog, metrics=state.metrics),
         *([cors] if settings.allow_origins else []),
         Middleware(BodyLimits, settings=settings),
         Middleware(Guards, settings=settings),

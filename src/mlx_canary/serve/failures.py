@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from mlx_canary.errors import CanaryError
 
@@ -57,8 +58,9 @@ def as_request_error(error: CanaryError) -> RequestError:
     return RequestError(400, code, str(error), "file" if code == "invalid_audio" else None)
 
 
-def response_of(error: RequestError) -> JSONResponse:
-    """The answer."""
+def response_of(error: RequestError, scope: Scope) -> JSONResponse:
+    """The answer; its code is noted for the log."""
+    scope.setdefault("state", {}).setdefault("facts", {})["code"] = error.code
     body = error_body(error.status, error.code, error.message, error.param)
     return JSONResponse(body, error.status, headers=error.headers)
 
@@ -66,8 +68,7 @@ def response_of(error: RequestError) -> JSONResponse:
 async def on_request_error(request: Request, error: Exception) -> JSONResponse:
     """For FastAPI."""
     assert isinstance(error, RequestError)
-    request.state.code = error.code
-    return response_of(error)
+    return response_of(error, request.scope)
 
 
 async def on_http_exception(request: Request, error: Exception) -> JSONResponse:
@@ -79,9 +80,8 @@ async def on_http_exception(request: Request, error: Exception) -> JSONResponse:
         message = f"There is nothing at {request.url.path:.200}."
     if error.status_code == 405:
         message = f"{request.method} is not possible at {request.url.path:.200}."
-    return JSONResponse(
-        error_body(error.status_code, known.get(error.status_code), message), error.status_code, headers=error.headers
-    )
+    code = known.get(error.status_code, "invalid_request")
+    return response_of(RequestError(error.status_code, code, message, headers=error.headers), request.scope)
 
 
 async def on_client_gone(request: Request, error: Exception) -> Response:

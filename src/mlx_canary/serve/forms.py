@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -22,7 +23,7 @@ def _none_if_empty(value: Any) -> Any:
     return None if value == "" else value
 
 
-Code = Annotated[str | None, BeforeValidator(_none_if_empty), Field(max_length=32)]
+Code = Annotated[Annotated[str, Field(max_length=32)] | None, BeforeValidator(_none_if_empty)]
 
 
 class TranscriptionForm(BaseModel):
@@ -126,6 +127,11 @@ def options_of(form: TranscriptionForm, default: str | None, translate: bool) ->
         decoding=DecodingOptions(temperature=form.temperature) if form.temperature else None,
         channel=0,  # the channels of an upload are mixed when it is decoded
     )
+
+
+def options_of_job(form: TranscriptionForm, default: str | None) -> TranscriptionOptions:
+    """The same for a job: with times of words, so that its text can be had in every format later."""
+    return replace(options_of(form, default, translate=False), timestamps="word")
 
 
 def _timestamps(form: TranscriptionForm) -> Granularity | None:

@@ -93,7 +93,7 @@ def _name_of(host: str) -> str:
 
 
 async def _refuse(error: RequestError, scope: Scope, receive: Receive, send: Send) -> None:
-    response = response_of(error)
+    response = response_of(error, scope)
     if scope["type"] == "websocket":
         await receive()  # websocket.connect
         start = {"type": "websocket.http.response.start", "status": error.status, "headers": response.raw_headers}

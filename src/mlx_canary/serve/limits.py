@@ -39,7 +39,7 @@ class BodyLimits:
 
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > self._most:
-            await response_of(_too_large(self._most))(scope, receive, send_when_read)
+            await response_of(_too_large(self._most), scope)(scope, receive, send_when_read)
         else:
             await self._app(scope, body.receive, send_when_read)
 

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from mlx_canary.audio.samples import to_float
 from mlx_canary.serve.failures import RequestError, response_of
 from mlx_canary.serve.live import Clear, Commit, Configure, Finish, LiveSession, Sound
+from mlx_canary.serve.logs import note
 from mlx_canary.serve.models import check_model
 from mlx_canary.serve.realtime_events import (
     CLIENT_EVENT,
@@ -46,9 +47,14 @@ async def realtime(websocket: WebSocket) -> None:
         with state.lives.enter():
             asked = websocket.scope.get("subprotocols", [])
             await websocket.accept(subprotocol=PROTOCOL if PROTOCOL in asked else None)
-            await _Conversation(state, websocket).run()
+            conversation = _Conversation(state, websocket)
+            try:
+                await conversation.run()
+            finally:
+                note(websocket.scope, audio_seconds=round(conversation.received, 3))
+                state.metrics.audio.labels("live").inc(conversation.received)
     except RequestError as error:  # before the session began
-        await websocket.send_denial_response(response_of(error))
+        await websocket.send_denial_response(response_of(error, websocket.scope))
 
 
 def _check_query(state: State, websocket: WebSocket) -> None:
@@ -60,14 +66,18 @@ def _check_query(state: State, websocket: WebSocket) -> None:
 
 
 class _Conversation:
-    """One session's traffic."""
+    """One session's traffic.
+
+    Attributes:
+        received: Seconds of sound.
+    """
 
     def __init__(self, state: State, websocket: WebSocket) -> None:
         self._state, self._websocket = state, websocket
         self._loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._rate, self._half = RATE, b""
-        self._received = 0.0
+        self.received = 0.0
         self._room = asyncio.Event()
         self._live = LiveSession(state.default_language, Session(), self._tell)
 
@@ -96,7 +106,7 @@ class _Conversation:
                     task.exception()
 
     def _left(self) -> float:
-        return self._state.settings.max_duration - self._received
+        return self._state.settings.max_duration - self.received
 
     def _tell(self, event: dict[str, Any]) -> None:
         """From the worker's thread."""
@@ -174,7 +184,7 @@ class _Conversation:
         n_whole = len(data) // 2 * 2
         self._half = data[n_whole:]
         sound = Sound(to_float(np.frombuffer(data[:n_whole], "<i2")), self._rate)
-        self._received += sound.seconds
+        self.received += sound.seconds
         if n_whole:
             self._live.put(sound)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
@@ -14,49 +16,64 @@ from mlx_canary.errors import ServerError
 from mlx_canary.model import CanaryModel
 from mlx_canary.serve.admission import Admission
 from mlx_canary.serve.app import make_app
+from mlx_canary.serve.job_runner import JobRunner
+from mlx_canary.serve.job_store import JobStore
+from mlx_canary.serve.metrics import Metrics
 from mlx_canary.serve.settings import Settings
 from mlx_canary.serve.sound import SoundReader
 from mlx_canary.serve.state import State
 from mlx_canary.serve.worker import Worker
 
+_log = logging.getLogger(__name__)
+
 _MOST_CONNECTIONS = 512
 _LARGEST_MESSAGE = 16 * 2**20  # bytes of a WebSocket message; OpenAI's limit for sound is 15 MiB
 
 
-def serve(load: Callable[[], CanaryModel], settings: Settings, on_ready: Callable[[str], None]) -> None:
+def serve(load: Callable[[], CanaryModel], settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; then finish what was begun.
 
     Args:
         load: Makes the model; called in the thread that will own it.
         settings: How.
-        on_ready: Told the server's address when it takes requests.
 
     Raises:
         ServerError: The address is taken, or would let others in without a key.
         CanaryError: The model cannot be loaded.
     """
     check_exposure(settings)
-    with _bind(settings) as listening:
-        worker = Worker(load, settings.batch_size)
+    metrics = Metrics()
+    with _bind(settings) as listening, _store(settings) as store:
+        worker = Worker(load, settings.batch_size, metrics.batch)
         model = worker.start()
         sound = SoundReader(model.config.preprocessor.sample_rate, settings.max_duration, settings.max_held)
         try:
-            asyncio.run(_run(make_state(settings, model, worker, sound), listening, on_ready))
+            asyncio.run(_run(_state(settings, model, worker, sound, metrics), store, listening))
         finally:
             sound.close()
             worker.stop()
 
 
-def make_state(settings: Settings, model: CanaryModel, worker: Worker, sound: SoundReader) -> State:
-    """The parts of one server."""
-    return State(
-        settings,
-        model,
-        worker,
-        sound,
-        requests=Admission("requests", settings.max_queue, settings.batch_size),
-        lives=Admission("live sessions", settings.max_live, settings.max_live),
-    )
+def _state(settings: Settings, model: CanaryModel, worker: Worker, sound: SoundReader, metrics: Metrics) -> State:
+    requests = Admission("requests", settings.max_queue, settings.batch_size)
+    lives = Admission("live sessions", settings.max_live, max(1, settings.max_live))
+    metrics.watch("requests_in_work", "Requests in work or waiting.", lambda: requests.n_inside)
+    metrics.watch("live_sessions", "Live sessions.", lambda: lives.n_inside)
+    metrics.watch("held_audio_seconds", "Decoded sound that waits or is in work.", lambda: sound.held)
+    return State(settings, model, worker, sound, requests, lives, metrics)
+
+
+@contextmanager
+def _store(settings: Settings) -> Iterator[JobStore | None]:
+    """The jobs, if they are to be kept."""
+    if settings.data_dir is None:
+        yield None
+        return
+    store = JobStore(settings.data_dir)
+    try:
+        yield store
+    finally:
+        store.close()
 
 
 def check_exposure(settings: Settings) -> None:
@@ -90,9 +107,10 @@ def _bind(settings: Settings) -> socket.socket:
         ) from error
 
 
-async def _run(state: State, listening: socket.socket, on_ready: Callable[[str], None]) -> None:
+async def _run(state: State, store: JobStore | None, listening: socket.socket) -> None:
+    runner = None if store is None else JobRunner(state, store)
     config = uvicorn.Config(
-        make_app(state),
+        make_app(state, runner),
         http="h11",
         loop="asyncio",
         ws="websockets-sansio",
@@ -104,22 +122,27 @@ async def _run(state: State, listening: socket.socket, on_ready: Callable[[str],
         limit_concurrency=_MOST_CONNECTIONS,
         timeout_graceful_shutdown=max(1, round(state.settings.shutdown_timeout)),
     )
-    server = _Server(config, state, on_ready)
+    server = _Server(config, state)
+    jobs = None if runner is None else asyncio.ensure_future(runner.run())
     await server.serve(sockets=[listening])
+    if jobs is not None:
+        jobs.cancel()
+        await asyncio.wait([jobs])
 
 
 class _Server(uvicorn.Server):
     """Ends gently: live sessions get their last text before connections are closed."""
 
-    def __init__(self, config: uvicorn.Config, state: State, on_ready: Callable[[str], None]) -> None:
+    def __init__(self, config: uvicorn.Config, state: State) -> None:
         super().__init__(config)
-        self._state, self._on_ready = state, on_ready
+        self._state = state
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         assert sockets is not None
         host, port = sockets[0].getsockname()[:2]
-        self._on_ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+        address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        _log.info("Serving %s at %s", self._state.model_id, address)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal asks, the second one insists. Unlike uvicorn's own, it is not raised again at the end."""

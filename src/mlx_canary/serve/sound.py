@@ -36,7 +36,8 @@ class SoundReader:
         self._rate, self._max_duration, self._max_held = sample_rate, max_duration, max_held
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="sound")
         self._lock = threading.Lock()
-        self._held = 0.0
+        self.held = 0.0
+        """Seconds that are held now."""
 
     async def read(self, file: IO[bytes]) -> Audio:
         """The sound of a file, one channel at the wanted rate; `release` it when it is not needed any more.
@@ -88,11 +89,11 @@ class SoundReader:
 
     def _keep(self, seconds: float) -> None:
         with self._lock:
-            if seconds > 0 and self._held + seconds > self._max_held:
+            if seconds > 0 and self.held + seconds > self._max_held:
                 raise busy(
                     "too_much_sound", "The server holds as much sound as it may. Try again later.", retry_after=30
                 )
-            self._held += seconds
+            self.held += seconds
 
 
 class _Guarded:

@@ -13,6 +13,7 @@ from mlx_canary.errors import PromptError
 from mlx_canary.model import CanaryModel
 from mlx_canary.requests import default_language
 from mlx_canary.serve.admission import Admission
+from mlx_canary.serve.metrics import Metrics
 from mlx_canary.serve.settings import Settings
 from mlx_canary.serve.sound import SoundReader
 from mlx_canary.serve.worker import Worker
@@ -24,11 +25,12 @@ class State:
 
     Attributes:
         settings: As the server was set up.
-        model: Of which only the configuration may be read outside the worker's thread.
+        model: Of which only configuration and tokenizer may be used outside the worker's thread.
         worker: Its thread.
         sound: Decodes uploads.
         requests: Requests in work or waiting.
         lives: Live sessions.
+        metrics: What is counted.
         stopping: Set when the server is about to end.
         started: When the server was, in seconds since 1970.
     """
@@ -39,6 +41,7 @@ class State:
     sound: SoundReader
     requests: Admission
     lives: Admission
+    metrics: Metrics
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     started: float = field(default_factory=time.time)
 

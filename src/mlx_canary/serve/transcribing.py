@@ -11,6 +11,7 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.types import Receive
 
+from mlx_canary.longform.journal import Journal
 from mlx_canary.requests import TranscriptionOptions
 from mlx_canary.serve.failures import ClientGone, RequestError
 from mlx_canary.serve.state import State
@@ -35,6 +36,7 @@ async def transcribe(
     audio: Audio,
     options: TranscriptionOptions,
     on_segment: Callable[[Segment], None] = lambda segment: None,
+    journal: Journal | None = None,
 ) -> Transcript:
     """Wait for a recording's turn and its text; when the waiting is cancelled, so is the work.
 
@@ -57,6 +59,7 @@ async def transcribe(
         options,
         on_segment=lambda segment: _tell(loop, lambda: on_segment(segment)),
         on_done=lambda result: _tell(loop, lambda: settle(result)),
+        journal=journal,
     )
     state.worker.submit(work)
     try:

@@ -15,22 +15,20 @@ from mlx_canary.errors import CanaryError
 from mlx_canary.requests import TranscriptionOptions
 from mlx_canary.serve.answers import answer, as_event, delta, done
 from mlx_canary.serve.failures import FAULT, RequestError, as_request_error, error_body
-from mlx_canary.serve.forms import TranscriptionForm, form_schema, options_of, read_form
+from mlx_canary.serve.forms import TranscriptionForm, options_of, read_form
+from mlx_canary.serve.logs import note
 from mlx_canary.serve.models import check_model
 from mlx_canary.serve.state import State, state_of
 from mlx_canary.serve.transcribing import disconnected, sound_of, transcribe, while_wanted
+from mlx_canary.serve.uploads import FORM, read_upload
 from mlx_canary.types import Audio, Segment, Transcript
 
 router = APIRouter(prefix="/v1/audio", tags=["audio"])
 Event = Segment | Transcript | Exception
 Events = asyncio.Queue[Event]
 
-_MOST_FIELDS, _MOST_FIELD_BYTES = 32, 2**16
 _KEEP_ALIVE = 15.0  # seconds of silence after which a stream says that it is alive
 
-FORM: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form_schema()}}}
-}
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The text, in the format asked for.",
@@ -61,10 +59,7 @@ async def _respond(request: Request, translate: bool) -> Response:
     state, started = state_of(request), time.monotonic()
     async with AsyncExitStack() as stack:
         stack.enter_context(state.requests.enter())
-        form = await stack.enter_async_context(
-            request.form(max_files=1, max_fields=_MOST_FIELDS, max_part_size=_MOST_FIELD_BYTES)
-        )
-        file, asked = read_form(form)
+        file, asked = read_form(await read_upload(request, stack))
         check_model(state, asked.model)
         try:
             options = options_of(asked, state.default_language, translate)
@@ -72,8 +67,10 @@ async def _respond(request: Request, translate: bool) -> Response:
             async def work() -> Response:
                 audio = await stack.enter_async_context(sound_of(state, file))
                 if asked.stream:
-                    return await _stream(state, audio, options, asked, stack)
-                return answer(await transcribe(state, audio, options), asked)
+                    return await _stream(request, audio, options, asked, stack)
+                transcript = await transcribe(state, audio, options)
+                _note(request, state, transcript)
+                return answer(transcript, asked)
 
             left = state.settings.request_timeout - (time.monotonic() - started)
             return await while_wanted(request, work(), max(0.0, left))
@@ -81,13 +78,23 @@ async def _respond(request: Request, translate: bool) -> Response:
             raise as_request_error(error) from error
 
 
+def _note(request: Request, state: State, transcript: Transcript) -> None:
+    """For log and metrics."""
+    state.metrics.audio.labels("request").inc(transcript.duration)
+    note(request.scope, audio_seconds=round(transcript.duration, 3), language=transcript.target_lang)
+    if state.settings.log_text:
+        note(request.scope, text=transcript.text)
+
+
 async def _stream(
-    state: State, audio: Audio, options: TranscriptionOptions, form: TranscriptionForm, stack: AsyncExitStack
+    request: Request, audio: Audio, options: TranscriptionOptions, form: TranscriptionForm, stack: AsyncExitStack
 ) -> Response:
     """Events, once there is a first one: until then an error is an answer of its own."""
     events: Events = asyncio.Queue()
+    state = state_of(request)
     task = asyncio.ensure_future(transcribe(state, audio, options, events.put_nowait))
     task.add_done_callback(lambda task: _settle(task, events))
+    task.add_done_callback(lambda task: _note_end(request, state, task))
     try:
         first = await events.get()
     except asyncio.CancelledError:
@@ -103,6 +110,11 @@ async def _stream(
 def _settle(task: asyncio.Task[Transcript], events: Events) -> None:
     if not task.cancelled():
         events.put_nowait(task.exception() or task.result())  # type: ignore[arg-type]  # no BaseException is raised
+
+
+def _note_end(request: Request, state: State, task: asyncio.Task[Transcript]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        _note(request, state, task.result())
 
 
 async def _events(event: Event, events: Events, form: TranscriptionForm, limit: float) -> AsyncIterator[bytes]:

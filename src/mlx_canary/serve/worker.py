@@ -14,7 +14,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
-from mlx_canary.errors import CanaryError
 from mlx_canary.longform.journal import Journal
 from mlx_canary.model import CanaryModel, Outcome, TranscriptionOptions
 from mlx_canary.types import Audio, Segment, Transcript
@@ -65,11 +64,13 @@ class Worker:
     Args:
         load: Makes the model; called in the thread, because MLX's arrays belong to the thread that made them.
         batch_size: Windows decoded at once.
-        on_batch: Told how many recordings are in work after each batch.
+        on_batch: Told how many windows each batch had.
     """
 
-    def __init__(self, load: Callable[[], CanaryModel], batch_size: int) -> None:
-        self._load, self._batch_size = load, batch_size
+    def __init__(
+        self, load: Callable[[], CanaryModel], batch_size: int, on_batch: Callable[[int], None] = lambda n: None
+    ) -> None:
+        self._load, self._batch_size, self._on_batch = load, batch_size, on_batch
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._works: dict[int, Work] = {}
         self._lives: list[Live] = []
@@ -150,6 +151,7 @@ class Worker:
     def _step(self, model: CanaryModel) -> None:
         if not self._queue:
             return
+        n_before = self._queue.n_windows
         try:
             outcomes = self._queue.step()
         except Exception as error:
@@ -160,6 +162,7 @@ class Worker:
             for work in works:
                 _finish(work, error)
             return
+        self._on_batch(self._queue.n_windows - n_before)
         for outcome in outcomes:
             _finish(self._works.pop(outcome.index), _result(outcome))
 
@@ -168,12 +171,14 @@ class Worker:
             return
         try:
             work.ticket = self._queue.add(work.audio, work.options, on_segment=work.on_segment, journal=work.journal)
-        except CanaryError as error:
+        except Exception as error:  # mostly a CanaryError, which is the request's; the server goes on in any case
             _finish(work, error)
             return
         self._works[work.ticket] = work
 
     def _forget(self, work: Work) -> None:
+        if work.over:
+            return
         work.over = True
         if work.ticket is not None and self._works.pop(work.ticket, None) is not None:
             self._queue.cancel(work.ticket)

@@ -1,0 +1,128 @@
+"""Does the jobs in the store, one or two at a time, in the same queue as all other requests.
+
+What a job has found is noted window by window, so that after a restart it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from mlx_canary.errors import CanaryError
+from mlx_canary.longform.journal import Journal
+from mlx_canary.serve.failures import FAULT, RequestError, as_request_error
+from mlx_canary.serve.forms import TranscriptionForm, options_of_job
+from mlx_canary.serve.job_store import Job, JobStore
+from mlx_canary.serve.state import State
+from mlx_canary.serve.transcribing import transcribe
+from mlx_canary.types import Segment
+from mlx_canary.writers import render
+
+_log = logging.getLogger(__name__)
+
+_AT_ONCE = 2
+_MOST_STARTS = 3  # a job during which the server ended so often may be the reason
+_PATIENCE = 5.0  # seconds until a job for which there was no room is tried again
+_EXPIRY = 3600.0  # seconds from one look for old results to the next
+
+
+class JobRunner:
+    """Works as long as the server runs.
+
+    Args:
+        state: The server's parts.
+        store: Its jobs.
+    """
+
+    def __init__(self, state: State, store: JobStore) -> None:
+        self._state, self.store = state, store
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._heard: dict[str, float] = {}
+        self._more = asyncio.Event()
+
+    def wake(self) -> None:
+        """There is a new job."""
+        self._more.set()
+
+    def progress(self, id: str) -> float:
+        """Seconds of a running job's recording that are done."""
+        return self._heard.get(id, 0.0)
+
+    async def cancel(self, id: str) -> None:
+        """Stop work on a job."""
+        task = self._tasks.get(id)
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def run(self) -> None:
+        """Until cancelled; then the jobs in work are left to the next start."""
+        try:
+            while True:
+                self._more.clear()
+                await asyncio.to_thread(self.store.expire, time.time() - self._state.settings.job_days * 86_400)
+                for job in await asyncio.to_thread(self.store.open):
+                    if len(self._tasks) < _AT_ONCE and job.id not in self._tasks:
+                        self._begin(job)
+                try:
+                    await asyncio.wait_for(self._more.wait(), _EXPIRY)
+                except asyncio.TimeoutError:
+                    continue
+        finally:
+            for id in list(self._tasks):
+                await self.cancel(id)
+
+    def _begin(self, job: Job) -> None:
+        task = self._tasks[job.id] = asyncio.ensure_future(self._do(job))
+        task.add_done_callback(lambda _: self._ended(job.id))
+
+    def _ended(self, id: str) -> None:
+        self._tasks.pop(id, None)
+        self._heard.pop(id, None)
+        self._more.set()
+
+    async def _do(self, job: Job) -> None:
+        try:
+            result = await self._transcribed(job)
+        except asyncio.CancelledError:
+            self.store.change(job.id, status="queued", starts=job.starts)  # it was stopped in order
+            raise
+        except (RequestError, CanaryError) as error:
+            known = as_request_error(error) if isinstance(error, CanaryError) else error
+            if known.status == 429:  # too much sound is held: wait a little, and let the others go on
+                self.store.change(job.id, status="queued", starts=job.starts)
+                await asyncio.sleep(_PATIENCE)
+                return
+            await self._finish(job, status="failed", error_code=known.code, error_message=known.message)
+        except Exception:  # one job's failure must not end the others
+            _log.exception("Job %s failed", job.id)
+            await self._finish(job, status="failed", error_code="internal_error", error_message=FAULT)
+        else:
+            await self._finish(job, status="done", result=result)
+
+    async def _finish(self, job: Job, **values: str) -> None:
+        await asyncio.to_thread(lambda: self.store.finish(job.id, **values))
+        _log.info("Job %s is %s", job.id, values["status"], extra={"facts": {"code": values.get("error_code")}})
+
+    async def _transcribed(self, job: Job) -> str:
+        """The transcript as JSON."""
+        if job.starts >= _MOST_STARTS:
+            raise RequestError(500, "interrupted", f"The server ended {job.starts} times during this job.")
+        await asyncio.to_thread(lambda: self.store.change(job.id, status="running", starts=job.starts + 1))
+        options = options_of_job(TranscriptionForm.model_validate(job.form), self._state.default_language)
+        conditions = {"config": self._state.model.config.model_dump(), "options": repr(options)}
+        journal = Journal(self.store.journal(job.id), conditions, resume=True)
+        with self.store.upload(job.id).open("rb") as file:
+            audio = await self._state.sound.read(file)
+        try:
+            await asyncio.to_thread(lambda: self.store.change(job.id, duration=audio.duration))
+
+            def told(segment: Segment) -> None:
+                self._heard[job.id] = segment.end
+
+            transcript = await transcribe(self._state, audio, options, told, journal)
+        finally:
+            self._state.sound.release(audio)
+        self._state.metrics.audio.labels("job").inc(transcript.duration)
+        return render(transcript, "json")

@@ -1,0 +1,137 @@
+"""Jobs, and how a server ends: what was begun is not lost."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+import wave
+
+import httpx
+import numpy as np
+import pytest
+from servers import CLIPS, running
+
+from mlx_canary import load_audio, render
+
+LONG = CLIPS / "en_long.opus"
+FIELDS = {"model": "demo", "language": "en"}
+
+
+@pytest.fixture(scope="module")
+def twenty_seconds(tmp_path_factory) -> bytes:
+    """The beginning of the long recording, as a WAV file."""
+    audio = load_audio(LONG)
+    file = io.BytesIO()
+    with wave.open(file, "wb") as wav:
+        wav.setparams((1, 2, audio.sample_rate, 0, "NONE", ""))
+        wav.writeframes(np.round(np.clip(audio.samples[: 20 * 16_000], -1, 1) * 32767).astype("<i2").tobytes())
+    return file.getvalue()
+
+
+def send(client: httpx.Client, path: str, file: bytes, **fields: str) -> httpx.Response:
+    return client.post(path, files={"file": ("talk", file)}, data={**FIELDS, **fields})
+
+
+def wait_for(client: httpx.Client, id: str, *states: str) -> dict:
+    end = time.monotonic() + 60
+    while (job := client.get(f"/v1/jobs/{id}").json())["status"] not in states:
+        assert time.monotonic() < end, job
+        time.sleep(0.1)
+    return job
+
+
+def metric(client: httpx.Client, name: str) -> float:
+    lines = client.get("/metrics").text.splitlines()
+    return float(next(line for line in lines if line.startswith(f"mlx_canary_{name} ")).split()[1])
+
+
+def test_a_job_survives_a_crash(demo, twenty_seconds, tmp_path):
+    """After a kill the next server goes on where this one was: it decodes the rest alone, and the text is the same."""
+    folder = tmp_path / "data"
+    whole = demo.transcribe(twenty_seconds, language="en", timestamps="word")
+    with running("--data-dir", str(folder), "--batch-size", "1") as server, httpx.Client(base_url=server.url) as client:
+        sent = send(client, "/v1/jobs", twenty_seconds, response_format="text")
+        assert sent.status_code == 202
+        id = sent.json()["id"]
+        while metric(client, "windows_total") < 2:
+            time.sleep(0.05)
+        unfinished = client.get(f"/v1/jobs/{id}/result")
+        assert (unfinished.status_code, unfinished.json()["error"]["code"]) == (409, "job_not_done")
+        server.process.kill()
+        server.stop()
+    with running("--data-dir", str(folder)) as server, httpx.Client(base_url=server.url, timeout=60) as client:
+        job = wait_for(client, id, "done", "failed")
+        assert (job["status"], job["progress"], job["error"]) == ("done", 1.0, None)
+        assert job["duration"] == pytest.approx(20)
+        n_windows = len({segment.start for segment in demo.transcribe(twenty_seconds, language="en").segments})
+        assert metric(client, "windows_total") <= n_windows - 2
+        assert client.get(f"/v1/jobs/{id}/result").text == f"{whole.text}\n"
+        subtitles = client.get(f"/v1/jobs/{id}/result", params={"response_format": "srt"})
+        assert subtitles.text == render(whole, "srt")
+        assert not any((folder / "uploads").iterdir())
+        assert not any((folder / "journals").iterdir())
+
+        broken = send(client, "/v1/jobs", b"no recording").json()["id"]
+        assert wait_for(client, broken, "done", "failed")["error"]["code"] == "invalid_audio"
+        assert send(client, "/v1/jobs", twenty_seconds, language="ja").json()["error"]["code"] == "invalid_option"
+        assert {job["id"] for job in client.get("/v1/jobs").json()["data"]} == {id, broken}
+        assert client.delete(f"/v1/jobs/{id}").json()["deleted"] is True
+        assert client.get(f"/v1/jobs/{id}").status_code == 404
+
+        another = [sys.executable, "-m", "mlx_canary", "serve", "-m", "demo", "--port", "0", "--data-dir", str(folder)]
+        refused = subprocess.run(another, capture_output=True, text=True, timeout=60)
+        assert refused.returncode == 1
+        assert "Another server keeps its jobs" in refused.stderr
+        assert server.stop() == 0
+
+
+def test_what_was_begun_is_finished(demo, twenty_seconds):
+    """SIGTERM in the middle of a stream of events: the text comes whole, and the exit code is 0."""
+    with running() as server, httpx.Client(base_url=server.url, timeout=60) as client:
+        upload = {"files": {"file": ("talk", twenty_seconds)}, "data": {**FIELDS, "stream": "true"}}
+        with client.stream("POST", "/v1/audio/transcriptions", **upload) as answer:
+            lines = (line.removeprefix("data: ") for line in answer.iter_lines() if line)
+            next(lines)
+            server.process.send_signal(signal.SIGTERM)
+            *_, last = lines
+        assert json.loads(last)["text"] == demo.transcribe(twenty_seconds, language="en").text
+        assert server.stop() == 0
+
+
+def test_nobody_waits_for_the_answer(server):
+    """A client that goes away takes its work with it."""
+    with httpx.Client(base_url=server.url) as client:
+        before = metric(client, "windows_total")
+        with pytest.raises(httpx.ReadTimeout):
+            client.post(
+                "/v1/audio/transcriptions",
+                files={"file": LONG.read_bytes()},
+                data=FIELDS,
+                timeout=httpx.Timeout(60, read=1),
+            )
+        end = time.monotonic() + 20
+        while metric(client, "requests_in_work") or metric(client, "held_audio_seconds"):
+            assert time.monotonic() < end, "the request is still in work"
+            time.sleep(0.05)
+        assert metric(client, "windows_total") - before < 21
+
+
+def test_the_same_recordings_at_once(server, demo):
+    """Requests that are decoded together get what each would get alone."""
+    names = ["en_kokoro_1.flac", "en_kokoro_2.flac", "en_pico_1.flac", "de_kokoro_1.flac", "de_kokoro_2.flac"] * 2
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        batches, windows = metric(client, "batches_total"), metric(client, "windows_total")
+
+        def ask(name: str) -> str:
+            answer = send(client, "/v1/audio/transcriptions", (CLIPS / name).read_bytes(), language=name[:2])
+            return answer.json()["text"]
+
+        with concurrent.futures.ThreadPoolExecutor(len(names)) as pool:
+            found = list(pool.map(ask, names))
+        assert metric(client, "batches_total") - batches < metric(client, "windows_total") - windows == len(names)
+    assert found == [demo.transcribe(CLIPS / name, language=name[:2]).text for name in names]
