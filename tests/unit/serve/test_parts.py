@@ -1,0 +1,119 @@
+"""Places in the queue, held sound, and the check of an address; each without a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+
+import numpy as np
+import pytest
+from conftest import DATA, WAVS
+
+from mlx_canary import AudioError, ServerError, load_audio
+from mlx_canary.serve.admission import Admission
+from mlx_canary.serve.failures import RequestError
+from mlx_canary.serve.job_store import JobStore
+from mlx_canary.serve.run import check_exposure
+from mlx_canary.serve.settings import Settings
+from mlx_canary.serve.sound import SoundReader
+
+SPEECH = DATA / "audio" / WAVS["speech"]
+
+
+def test_a_place_is_free_again_whatever_happened():
+    places = Admission("requests", most=1, together=1)
+    for _ in range(3):
+        with contextlib.suppress(ZeroDivisionError), places.enter():
+            with pytest.raises(RequestError, match="1 requests already") as full, places.enter():
+                pass
+            assert full.value.status == 429
+            raise ZeroDivisionError
+    places.closed = True
+    with pytest.raises(RequestError, match="being stopped") as stopping, places.enter():
+        pass
+    assert stopping.value.status == 503
+
+
+def test_the_sound_of_an_upload_is_that_of_load_audio():
+    reader = SoundReader(16_000, max_duration=10, max_held=10)
+    audio = asyncio.run(reader.read(io.BytesIO(SPEECH.read_bytes())))
+    np.testing.assert_array_equal(audio.samples, load_audio(SPEECH).samples)
+    assert reader.held == audio.duration
+    reader.release(audio)
+    assert reader.held == 0
+    reader.close()
+
+
+@pytest.mark.parametrize(
+    ("limits", "status", "message"), [((5, 10), 413, "limit of 5 s"), ((10, 5), 429, "as much sound as it may")]
+)
+def test_too_much_sound(limits, status, message):
+    """Nothing is held of what was refused."""
+    reader = SoundReader(16_000, *limits)
+    with pytest.raises(RequestError, match=message) as refused:
+        asyncio.run(reader.read(io.BytesIO(SPEECH.read_bytes())))
+    assert (refused.value.status, reader.held) == (status, 0)
+    with pytest.raises(AudioError, match="not a sound or video file"):
+        asyncio.run(reader.read(io.BytesIO(b"text" * 100)))
+    reader.close()
+
+
+def test_reading_that_is_given_up_leaves_nothing():
+    """The file may be closed as soon as the caller goes on."""
+
+    class Slow(io.BytesIO):
+        reads = 0
+
+        def read(self, size=-1):
+            Slow.reads += 1
+            if Slow.reads == 3:
+                loop.call_soon_threadsafe(task.cancel)
+            return super().read(min(size, 64))
+
+    async def main():
+        nonlocal loop, task
+        loop = asyncio.get_running_loop()
+        task = asyncio.ensure_future(reader.read(Slow(SPEECH.read_bytes())))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    loop = task = None
+    reader = SoundReader(16_000, max_duration=10, max_held=10)
+    asyncio.run(main())
+    assert reader.held == 0
+    reader.close()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.org"])
+def test_a_network_needs_a_key(host):
+    with pytest.raises(ServerError, match="Give an --api-key"):
+        check_exposure(Settings(host=host))
+    check_exposure(Settings(host=host, api_key="secret"))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.0.0.2"])
+def test_this_machine_needs_none(host):
+    check_exposure(Settings(host=host))
+
+
+def test_a_folder_that_cannot_be_used(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ServerError, match="Choose another --data-dir"):
+        JobStore(tmp_path / "file" / "jobs")
+
+
+def test_jobs_are_for_their_owner_s_eyes_and_expire(tmp_path):
+    store = JobStore(tmp_path / "jobs")
+    assert (tmp_path / "jobs").stat().st_mode & 0o077 == 0
+    for text in ("old", "new"):
+        with store.new() as id:
+            store.upload(id).write_text(text)
+            store.add(id, {"model": "demo"})
+    new, old = store.latest(10)
+    store.finish(old.id, status="done", result="{}")
+    store.change(old.id, finished=1.0)
+    store.expire(before=2.0)
+    assert [job.id for job in store.latest(10)] == [new.id]
+    assert [path.name for path in (tmp_path / "jobs/uploads").iterdir()] == [new.id]
+    store.close()

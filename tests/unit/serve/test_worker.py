@@ -1,0 +1,98 @@
+"""The thread that owns MLX: what it survives."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+
+import pytest
+from conftest import DATA, clip
+
+from mlx_canary import Audio, CanaryModel, PromptError, TranscriptionOptions
+from mlx_canary.errors import ModelNotFoundError
+from mlx_canary.serve.worker import Work, Worker
+
+ENGLISH = TranscriptionOptions(language="en", channel=0)
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    worker = Worker(lambda: CanaryModel.from_pretrained(DATA / "models/canary2-flash.nemo"), batch_size=2)
+    worker.start()
+    yield worker
+    worker.stop()
+    assert not worker.alive
+
+
+def work(results: queue.Queue, options: TranscriptionOptions = ENGLISH, on_segment=lambda segment: None) -> Work:
+    return Work(Audio(clip("speech"), 16_000), options, on_segment, results.put)
+
+
+def test_a_recording(worker, flash):
+    results = queue.Queue()
+    worker.submit(work(results))
+    assert results.get(timeout=60) == flash.transcribe(Audio(clip("speech"), 16_000), language="en")
+
+
+def test_an_option_that_is_wrong_is_that_request_s_alone(worker):
+    results, others = queue.Queue(), queue.Queue()
+    worker.submit(work(results, TranscriptionOptions(language="ja")))
+    worker.submit(work(others))
+    assert isinstance(results.get(timeout=60), PromptError)
+    assert others.get(timeout=60).text
+
+
+def test_a_fault_in_a_batch_is_told_and_survived(worker, caplog):
+    """Whose fault it was is not known, so all that was in work fails; what comes later does not."""
+
+    def faulty(segment):
+        raise ZeroDivisionError("a fault of ours")
+
+    results, others = queue.Queue(), queue.Queue()
+    worker.submit(work(results, on_segment=faulty))
+    assert isinstance(results.get(timeout=60), ZeroDivisionError)
+    assert "A batch failed" in caplog.text
+    worker.submit(work(others))
+    assert others.get(timeout=60).text
+
+
+def test_what_was_cancelled_gives_no_result(worker):
+    """Cancelled before its turn, and while another is in work."""
+    results, others = queue.Queue(), queue.Queue()
+    blocked = threading.Event()
+    worker.submit(work(others, on_segment=lambda segment: blocked.wait(30)))
+    unwanted = work(results)
+    worker.submit(unwanted)
+    worker.cancel(unwanted)
+    blocked.set()
+    assert others.get(timeout=60).text
+    worker.submit(work(others))
+    assert others.get(timeout=60).text
+    assert results.empty()
+
+
+def test_a_live_session_that_fails_ends_alone(worker):
+    class Faulty:
+        waiting = True
+        error = None
+        done = threading.Event()
+
+        def turn(self, model):
+            raise ZeroDivisionError("a fault of ours")
+
+        def fail(self, error):
+            self.error = error
+            self.done.set()
+
+    live, results = Faulty(), queue.Queue()
+    worker.attach(live)
+    assert live.done.wait(60)
+    assert isinstance(live.error, ZeroDivisionError)
+    worker.submit(work(results))
+    assert results.get(timeout=60).text
+
+
+def test_a_model_that_is_not_there():
+    with pytest.raises(ModelNotFoundError, match="nowhere"):
+        Worker(lambda: CanaryModel.from_pretrained("nowhere"), batch_size=1).start()

@@ -1,0 +1,101 @@
+"""TranscriptionQueue: the same texts as `transcribe`, and a fair order."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from conftest import clip
+
+from mlx_canary import Audio, AudioError, PromptError, TranscriptionOptions
+
+RATE = 16_000
+ENGLISH = TranscriptionOptions(language="en", shortest_window=1, longest_window=2)
+
+
+def recording(seconds: float) -> Audio:
+    return Audio(np.resize(clip("speech"), round(seconds * RATE)), RATE)
+
+
+def drained(queue) -> dict:
+    return {outcome.index: outcome for step in iter(lambda: queue.step() if queue else None, None) for outcome in step}
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_each_gets_what_it_would_get_alone(flash, batch_size):
+    """Whatever it is decoded with: other lengths, other languages, others that fail."""
+    german = TranscriptionOptions(language="en", task="translate", target_lang="de", timestamps="word")
+    asked = [(recording(7), ENGLISH), (recording(3), german), ("missing.wav", ENGLISH), (recording(0), ENGLISH)]
+    queue = flash.queue(batch_size=batch_size)
+    tickets = [queue.add(audio, options) for audio, options in asked]
+    found = drained(queue)
+    for ticket, outcome in zip(tickets, flash.transcribe_each(asked), strict=True):
+        assert found[ticket].transcript == outcome.transcript
+        assert str(found[ticket].error) == str(outcome.error)
+    assert isinstance(found[tickets[2]].error, AudioError)
+
+
+def test_a_short_one_does_not_wait_for_a_long_one(flash):
+    queue = flash.queue(batch_size=1)
+    queue.add(recording(20), ENGLISH)
+    queue.step()
+    short = queue.add(recording(1.5), ENGLISH)
+    n_steps = 0
+    while short not in [outcome.index for outcome in queue.step()]:
+        n_steps += 1
+    assert n_steps <= 1
+    assert len(queue) == 1
+
+
+def test_a_long_one_goes_on_whatever_comes(flash):
+    """With a new recording before every step, the old one still has every second turn."""
+    queue, told = flash.queue(batch_size=1), []
+    queue.add(recording(6), ENGLISH, on_segment=lambda segment: told.append(segment.start))
+    queue.step()
+    for _ in range(6):
+        queue.add(recording(1.5), ENGLISH)
+        queue.step()
+    assert len(told) == 4
+    assert told == sorted(told)
+
+
+def test_long_ones_take_turns(flash):
+    """One after the other, once both had a first turn."""
+    queue, told = flash.queue(batch_size=1), []
+    for name in "ab":
+        queue.add(recording(6), ENGLISH, on_segment=lambda segment, name=name: told.append(name))
+    for _ in range(6):
+        queue.step()
+    assert re.fullmatch("a{1,2}b(ab)+a?", "".join(told))
+
+
+def test_windows_of_one_batch_are_alike(flash):
+    """All are padded to the longest: a short one beside a long one would cost as much as a long one."""
+    queue = flash.queue(batch_size=4)
+    queue.add(recording(7), TranscriptionOptions(language="en"))
+    queue.add(recording(1), TranscriptionOptions(language="en"))
+    queue.add(recording(5), TranscriptionOptions(language="en"))
+    assert [outcome.index for outcome in queue.step()] == [0, 2]
+    assert [outcome.index for outcome in queue.step()] == [1]
+
+
+def test_one_that_nobody_wants_any_more(flash):
+    queue = flash.queue(batch_size=2)
+    tickets = [queue.add(recording(6), ENGLISH) for _ in range(3)]
+    queue.step()
+    assert queue.cancel(tickets[0])
+    assert not queue.cancel(tickets[0])
+    assert queue.cancel(tickets[2])
+    assert set(drained(queue)) == {tickets[1]}
+    assert not queue.cancel(tickets[1])
+
+
+def test_what_the_checkpoint_cannot_do_is_refused_at_once(flash):
+    queue = flash.queue()
+    with pytest.raises(PromptError, match="does not know the spoken language 'ja'"):
+        queue.add(recording(1), TranscriptionOptions(language="ja"))
+    assert not queue
+    assert queue.step() == []
+    with pytest.raises(PromptError, match="at least 1"):
+        flash.queue(batch_size=0)
