@@ -82,8 +82,10 @@ class TransformerDecoder(nn.Module):
 
     def start(self, states: mx.array, valid: mx.array | None, n_pad: Sequence[int]) -> DecoderCache:
         """A fresh cache over encoder states (B, S, W), valid where (B, S) is true."""
+        cross = [layer.cross_attention.keys_values(states) for layer in self.layers]
         return DecoderCache(
-            cross=[layer.cross_attention.keys_values(states) for layer in self.layers],
+            # Laid out by head: MLX on a CPU copies a transposed array in every product, so at every step.
+            cross=[(mx.contiguous(keys), mx.contiguous(values)) for keys, values in cross],
             cross_mask=None if valid is None else valid[:, None, None],
             n_pad=mx.array(list(n_pad)),
             has_padding=any(n_pad),
