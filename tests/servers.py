@@ -48,10 +48,12 @@ class Server:
                 self._ready.set()
         self._ready.set()
 
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        """Ask it to end; its exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
+    def ask(self) -> None:
+        """Ask it to end."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def ended(self) -> int:
+        """Wait for its end; its exit code."""
         code = self.process.wait(_PATIENCE)
         self._reader.join(_PATIENCE)
         self.process.stderr.close()
@@ -67,4 +69,4 @@ def running(*arguments: str, **environment: str) -> Iterator[Server]:
     finally:
         if server.process.poll() is None:
             server.process.kill()
-        server.stop()
+        server.ended()

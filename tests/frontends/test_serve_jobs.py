@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import io
 import json
-import signal
 import subprocess
 import sys
 import time
@@ -63,7 +62,7 @@ def test_a_job_survives_a_crash(demo, twenty_seconds, tmp_path):
         unfinished = client.get(f"/v1/jobs/{id}/result")
         assert (unfinished.status_code, unfinished.json()["error"]["code"]) == (409, "job_not_done")
         server.process.kill()
-        server.stop()
+        server.ended()
     with running("--data-dir", str(folder)) as server, httpx.Client(base_url=server.url, timeout=60) as client:
         job = wait_for(client, id, "done", "failed")
         assert (job["status"], job["progress"], job["error"]) == ("done", 1.0, None)
@@ -87,7 +86,8 @@ def test_a_job_survives_a_crash(demo, twenty_seconds, tmp_path):
         refused = subprocess.run(another, capture_output=True, text=True, timeout=60)
         assert refused.returncode == 1
         assert "Another server keeps its jobs" in refused.stderr
-        assert server.stop() == 0
+        server.ask()
+        assert server.ended() == 0
 
 
 def test_what_was_begun_is_finished(demo, twenty_seconds):
@@ -97,10 +97,10 @@ def test_what_was_begun_is_finished(demo, twenty_seconds):
         with client.stream("POST", "/v1/audio/transcriptions", **upload) as answer:
             lines = (line.removeprefix("data: ") for line in answer.iter_lines() if line)
             next(lines)
-            server.process.send_signal(signal.SIGTERM)
+            server.ask()
             *_, last = lines
         assert json.loads(last)["text"] == demo.transcribe(twenty_seconds, language="en").text
-        assert server.stop() == 0
+        assert server.ended() == 0
 
 
 def test_nobody_waits_for_the_answer(server):

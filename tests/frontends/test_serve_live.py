@@ -212,8 +212,8 @@ def test_a_server_that_is_stopped_says_what_it_heard(demo):
             live.configure("en", {"type": "server_vad"})
             live.append(samples)
             live.until(f"{PREFIX}.draft")
-            server.process.terminate()
+            server.ask()
             assert live.until(f"{PREFIX}.completed")["transcript"] == " ".join(offline(demo, samples, "en"))
             with pytest.raises(ConnectionClosed, match="being stopped"):
                 live.next()
-        assert server.stop() == 0
+        assert server.ended() == 0

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mlx_canary.serve import health, jobs, metrics, models, realtime, transcriptions
 from mlx_canary.serve.failures import (
@@ -29,6 +30,14 @@ from mlx_canary.version import __version__
 
 PAGE = Path(__file__).parent / "page"
 """What a browser gets: index.html and what belongs to it."""
+
+
+# The rest of its policy the page says itself.
+_PAGE_HEADERS = {
+    "Content-Security-Policy": "frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 def make_app(state: State, runner: JobRunner | None) -> FastAPI:
@@ -62,8 +71,15 @@ class _Page:
         self._files, self._otherwise = files, otherwise
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_file = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
-        await (self._files if is_file else self._otherwise)(scope, receive, send)
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_PAGE_HEADERS)
+            await send(message)
+
+        if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
+            await self._files(scope, receive, send_guarded)
+        else:
+            await self._otherwise(scope, receive, send)
 
 
 def _middleware(state: State) -> list[Middleware]:

@@ -35,7 +35,7 @@ from mlx_canary.serve.state import State, state_of
 router = APIRouter()
 PROTOCOL = "realtime"
 _MOST_WAITING = 30.0  # seconds of sound; a client that sends faster has to wait
-_NORMAL, _GOING_AWAY, _POLICY = 1000, 1001, 1008
+_NORMAL, _GOING_AWAY, _POLICY, _FAULT = 1000, 1001, 1008, 1011
 
 
 @router.websocket("/v1/realtime")
@@ -78,7 +78,6 @@ class _Conversation:
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._rate, self._half = RATE, b""
         self.received = 0.0
-        self._room = asyncio.Event()
         self._live = LiveSession(state.default_language, Session(), self._tell)
 
     async def run(self) -> None:
@@ -89,21 +88,24 @@ class _Conversation:
         stopping = asyncio.ensure_future(self._state.stopping.wait())
         created = {"id": f"sess_{secrets.token_hex(10)}", "expires_at": int(time.time() + self._left())}
         self._events.put_nowait({"type": "session.created", "session": {**Session().model_dump(), **created}})
+        tasks = (sending, receiving, stopping)
         try:
-            await asyncio.wait((sending, receiving, stopping), return_when=asyncio.FIRST_COMPLETED)
-            if stopping.done() or (receiving.done() and receiving.result() != _GONE):
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():  # the client is gone, or the session has failed
+                reason = _FAILED if sending.exception() is None else _GONE
+            else:
+                reason = _STOPPED if stopping.done() else receiving.result()
+            if reason not in (_GONE, _FAILED):
                 self._live.put(Finish())
                 self._state.worker.wake()
-                await sending
-                await self._websocket.close(*(_STOPPED if stopping.done() else receiving.result()))
+                await asyncio.wait([sending], timeout=self._state.settings.shutdown_timeout)
+            if reason != _GONE:
+                await self._websocket.close(*reason)
         finally:
             self._state.worker.detach(self._live)
-            for task in (sending, receiving, stopping):
+            for task in tasks:
                 task.cancel()
-            await asyncio.wait((sending, receiving, stopping))
-            for task in (sending, receiving):
-                if not task.cancelled():
-                    task.exception()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _left(self) -> float:
         return self._state.settings.max_duration - self.received
@@ -111,11 +113,7 @@ class _Conversation:
     def _tell(self, event: dict[str, Any]) -> None:
         """From the worker's thread."""
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._take, event)
-
-    def _take(self, event: dict[str, Any]) -> None:
-        self._events.put_nowait(event)
-        self._room.set()
+            self._loop.call_soon_threadsafe(self._events.put_nowait, event)
 
     async def _send(self) -> None:
         while event := await self._events.get():
@@ -190,6 +188,7 @@ class _Conversation:
 
 
 _GONE = (0, "")
+_FAILED = (_FAULT, "The session has failed.")
 _STOPPED = (_GOING_AWAY, "The server is being stopped.")
 
 

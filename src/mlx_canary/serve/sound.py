@@ -36,8 +36,12 @@ class SoundReader:
         self._rate, self._max_duration, self._max_held = sample_rate, max_duration, max_held
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="sound")
         self._lock = threading.Lock()
-        self.held = 0.0
+        self._n_held = 0
+
+    @property
+    def held(self) -> float:
         """Seconds that are held now."""
+        return self._n_held / self._rate
 
     async def read(self, file: IO[bytes]) -> Audio:
         """The sound of a file, one channel at the wanted rate; `release` it when it is not needed any more.
@@ -60,40 +64,40 @@ class SoundReader:
 
     def release(self, audio: Audio) -> None:
         """The sound is not needed any more."""
-        self._keep(-audio.duration)
+        self._keep(-len(audio.samples))
 
     def close(self) -> None:
         """No more files."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _decode(self, file: IO[bytes], stop: threading.Event) -> Audio:
-        duration = 0.0
+        n_samples = 0
         with tempfile.TemporaryFile(prefix="mlx-canary-") as samples:
             try:
                 guarded = _Guarded(file, stop)
                 source = cast(IO[bytes], guarded)
                 for block in iter_audio(source, sample_rate=self._rate, block_seconds=_BLOCK, name="The upload"):
                     guarded.check()
-                    self._keep(len(block) / self._rate)
-                    duration += len(block) / self._rate
-                    if duration > self._max_duration:
+                    self._keep(len(block))
+                    n_samples += len(block)
+                    if n_samples > self._max_duration * self._rate:
                         raise _too_long(self._max_duration)
                     samples.write(block.tobytes())
                 samples.flush()
                 # An empty file cannot be mapped.
-                mapped = np.memmap(samples, np.float32, "r") if duration else np.zeros(0, np.float32)
+                mapped = np.memmap(samples, np.float32, "r") if n_samples else np.zeros(0, np.float32)
                 return Audio(mapped, self._rate)
             except BaseException:
-                self._keep(-duration)
+                self._keep(-n_samples)
                 raise
 
-    def _keep(self, seconds: float) -> None:
+    def _keep(self, n_samples: int) -> None:
         with self._lock:
-            if seconds > 0 and self.held + seconds > self._max_held:
+            if n_samples > 0 and (self._n_held + n_samples) > self._max_held * self._rate:
                 raise busy(
                     "too_much_sound", "The server holds as much sound as it may. Try again later.", retry_after=30
                 )
-            self.held += seconds
+            self._n_held += n_samples
 
 
 class _Guarded:

@@ -104,7 +104,7 @@ async def _stream(
         raise first
     stack.callback(task.cancel)
     limit = time.monotonic() + state.settings.request_timeout
-    return EventStream(_events(first, events, form, limit), stack.pop_all())
+    return EventStream(_events(first, events, form, limit), stack.pop_all(), state.settings.request_timeout)
 
 
 def _settle(task: asyncio.Task[Transcript], events: Events) -> None:
@@ -149,19 +149,22 @@ def _error_event(error: Exception) -> dict[str, Any]:
 
 
 class EventStream(Response):
-    """Server-sent events, with what the request holds until the last one is sent or the client goes away."""
+    """Server-sent events.
 
-    def __init__(self, events: AsyncIterator[bytes], held: AsyncExitStack) -> None:
+    What the request holds is held until the last one is sent, the client goes away, or reads too slowly for the time.
+    """
+
+    def __init__(self, events: AsyncIterator[bytes], held: AsyncExitStack, timeout: float) -> None:
         super().__init__(media_type="text/event-stream", headers={"Cache-Control": "no-store"})
         del self.headers["content-length"]
-        self._events, self._held = events, held
+        self._events, self._held, self._timeout = events, held, timeout + _KEEP_ALIVE
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._held:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             sending, gone = asyncio.ensure_future(self._send(send)), asyncio.ensure_future(disconnected(receive))
             try:
-                await asyncio.wait((sending, gone), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait((sending, gone), timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED)
                 if sending.done():
                     sending.result()
             finally:

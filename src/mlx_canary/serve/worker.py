@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
+from mlx_canary.backend import leave_thread
 from mlx_canary.longform.journal import Journal
 from mlx_canary.model import CanaryModel, Outcome, TranscriptionOptions
 from mlx_canary.types import Audio, Segment, Transcript
@@ -118,6 +119,12 @@ class Worker:
         self._inbox.put(lambda: None)
 
     def _run(self) -> None:
+        try:
+            self._work()
+        finally:
+            leave_thread()
+
+    def _work(self) -> None:
         try:
             model = self._load()
         except BaseException as error:
