@@ -1,4 +1,4 @@
-"""What all tests share: the small checkpoints that NeMo wrote, its recordings, and three clips of sound."""
+"""What all tests share: the small checkpoints that NeMo wrote, its recordings, three clips of sound, and a server."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 import wave
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import settings
+from servers import Server, running
 
 from mlx_canary import CanaryModel
 from mlx_canary.load_models import LoadedModel, load_nemo
@@ -77,6 +79,19 @@ def wav() -> dict[str, Path]:
 def flash() -> CanaryModel:
     """The small stand-in for canary-180m-flash."""
     return CanaryModel(loaded("canary2-flash"))
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """One with the demo model and nothing else said, that several modules talk to."""
+    with running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def demo() -> CanaryModel:
+    """The same model, for what it says without a server."""
+    return CanaryModel.from_pretrained("demo")
 
 
 # Slow machines may take their time over an example. A change is judged by the same examples each time; new ones are
