@@ -270,5 +270,5 @@ def _matrices(jobs: list[_Job], weights: WeightsConfig) -> tuple[tuple[str, ...]
         return (), ()
     quantized = [name[: -len(".scales")] for job in jobs for name in job.layout if name.endswith(".scales")]
     modules = [(path, module) for job in jobs for path, module in job.file.network.named_modules()]
-    kept = [path for path, module in modules if type(module) in (nn.Linear, nn.Embedding)]
+    kept = [path for path, module in modules if isinstance(module, nn.Linear | nn.Embedding)]
     return tuple(quantized), tuple(sorted(kept))

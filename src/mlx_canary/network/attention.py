@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 
 from mlx_canary.backend import mx, nn
+from mlx_canary.network.kernels import Linear, attend
 
 
 def split_heads(x: mx.array, n_heads: int) -> mx.array:
@@ -55,13 +56,12 @@ class RelPositionAttention(nn.Module):
         """(B, S, D), the table, (B, 1, 1, S) true where a frame may be looked at -> (B, S, D)."""
         q, k, v = (split_heads(w(x), self.n_heads) for w in (self.wq, self.wk, self.wv))
         p = split_heads(self.w_pos(positions)[None], self.n_heads)
-        scale = q.shape[-1] ** -0.5
-        bias = self._align((q + self.pos_bias_v[:, None]) @ p.swapaxes(-1, -2)) * scale  # (B, H, S, S)
+        by_position = (q + self.pos_bias_v[:, None]) * q.shape[-1] ** -0.5
+        bias = self._align(by_position @ p.swapaxes(-1, -2))  # (B, H, S, S)
         allowed = self._allowed(x.shape[1], mask)
         if allowed is not None:
-            bias = mx.where(allowed, bias, -math.inf)
-        q = q + self.pos_bias_u[:, None]
-        return self.wo(merge_heads(mx.fast.scaled_dot_product_attention(q, k, v, scale=scale, mask=bias)))
+            bias = bias + mx.where(allowed, 0.0, -math.inf).astype(bias.dtype)
+        return self.wo(merge_heads(attend(q + self.pos_bias_u[:, None], k, v, bias)))
 
     def _align(self, scores: mx.array) -> mx.array:
         """(B, H, S, 2 S - 1) by offset -> (B, H, S, S) by key: row i, key j reads column S - 1 - i + j."""
@@ -117,10 +117,10 @@ class MultiHeadAttention(nn.Module):
     def __init__(self, width: int, n_heads: int) -> None:
         super().__init__()
         self.n_heads = n_heads
-        self.wq = nn.Linear(width, width)
-        self.wk = nn.Linear(width, width)
-        self.wv = nn.Linear(width, width)
-        self.wo = nn.Linear(width, width)
+        self.wq = Linear(width, width)
+        self.wk = Linear(width, width)
+        self.wv = Linear(width, width)
+        self.wo = Linear(width, width)
 
     def keys_values(self, x: mx.array) -> tuple[mx.array, mx.array]:
         """(B, S, W) -> keys and values (B, H, S, K)."""
@@ -129,5 +129,4 @@ class MultiHeadAttention(nn.Module):
     def __call__(self, x: mx.array, keys: mx.array, values: mx.array, mask: mx.array | None) -> mx.array:
         """Queries (B, U, W), keys and values (B, H, L, K), boolean mask broadcastable to (B, H, U, L) -> (B, U, W)."""
         q = split_heads(self.wq(x), self.n_heads)
-        scale = q.shape[-1] ** -0.5
-        return self.wo(merge_heads(mx.fast.scaled_dot_product_attention(q, keys, values, scale=scale, mask=mask)))
+        return self.wo(merge_heads(attend(q, keys, values, mask)))

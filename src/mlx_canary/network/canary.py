@@ -47,5 +47,4 @@ class CanaryNetwork(nn.Module):
 
     def step(self, ids: mx.array, cache: DecoderCache) -> mx.array:
         """The next tokens (B, U) -> logits of what follows each of them, (B, U, V)."""
-        logits: mx.array = self.decoder.embedding.token.as_linear(self.decoder(ids, cache)) + self.head_bias
-        return logits
+        return self.decoder.embedding.logits(self.decoder(ids, cache), self.head_bias)

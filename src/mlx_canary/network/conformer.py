@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from mlx_canary.backend import mx, nn
 from mlx_canary.config import EncoderConfig
 from mlx_canary.network.attention import LocalRelPositionAttention, RelPositionAttention
+from mlx_canary.network.kernels import DepthwiseConv1d, DepthwiseConv2d, gated, silu
 
 
 def subsampled_length(n_frames: int, factor: int) -> int:
@@ -39,7 +40,7 @@ class Subsampling(nn.Module):
         C = config.subsampling_conv_channels
         n_halvings = int(math.log2(config.subsampling_factor))
         self.first = nn.Conv2d(1, C, 3, stride=2, padding=1)
-        self.depthwise = [nn.Conv2d(C, C, 3, stride=2, padding=1, groups=C) for _ in range(n_halvings - 1)]
+        self.depthwise = [DepthwiseConv2d(C, C, 3, stride=2, padding=1, groups=C) for _ in range(n_halvings - 1)]
         self.pointwise = [nn.Linear(C, C) for _ in range(n_halvings - 1)]
         n_bins = subsampled_length(config.feat_in, config.subsampling_factor)
         self.out = nn.Linear(C * n_bins, config.d_model)
@@ -72,7 +73,7 @@ class FeedForward(nn.Module):
         self.w2 = nn.Linear(d_ff, d_model, bias=bias)
 
     def __call__(self, x: mx.array) -> mx.array:
-        return self.w2(nn.silu(self.w1(x)))
+        return self.w2(silu(self.w1(x)))
 
 
 class Convolution(nn.Module):
@@ -83,7 +84,7 @@ class Convolution(nn.Module):
         D, bias = config.d_model, config.use_bias
         folded = config.conv_norm_type == "batch_norm"
         self.pointwise1 = nn.Linear(D, 2 * D, bias=bias)
-        self.depthwise = nn.Conv1d(
+        self.depthwise = DepthwiseConv1d(
             D, D, config.conv_kernel_size, padding=config.conv_kernel_size // 2, groups=D, bias=bias or folded
         )
         if not folded:
@@ -92,13 +93,13 @@ class Convolution(nn.Module):
 
     def __call__(self, x: mx.array, valid: mx.array | None) -> mx.array:
         """(B, S, D), (B, S) -> (B, S, D)."""
-        x = nn.glu(self.pointwise1(x))
+        x = gated(self.pointwise1(x))
         if valid is not None:
             x = mx.where(valid[..., None], x, 0)
         x = self.depthwise(x)
         if "norm" in self:
             x = self.norm(x)
-        return self.pointwise2(nn.silu(x))
+        return self.pointwise2(silu(x))
 
 
 class ConformerBlock(nn.Module):

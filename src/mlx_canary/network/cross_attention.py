@@ -69,7 +69,7 @@ def step_with_attention(
         x = x + module.cross_attention(query, *cross, cache.cross_mask)
         x = x + module.feed_forward(module.norm_feed_forward(x))
     x = decoder.final_norm(x) if "final_norm" in decoder else x
-    return decoder.embedding.token.as_linear(x) + network.head_bias, weights
+    return decoder.embedding.logits(x, network.head_bias), weights
 
 
 def _probabilities(attention: MultiHeadAttention, x: mx.array, keys: mx.array, mask: mx.array | None) -> mx.array:

@@ -12,6 +12,7 @@ from mlx_canary.backend import mx, nn
 from mlx_canary.config import DecoderConfig
 from mlx_canary.network.attention import MultiHeadAttention
 from mlx_canary.network.cache import DecoderCache, KeyValueCache
+from mlx_canary.network.kernels import Linear, product
 
 
 class TokenEmbedding(nn.Module):
@@ -28,6 +29,13 @@ class TokenEmbedding(nn.Module):
         embedded: mx.array = self.norm(self.token(ids) + self.position[positions])
         return embedded
 
+    def logits(self, x: mx.array, bias: mx.array) -> mx.array:
+        """The head, whose matrix is the table of tokens: (B, U, W), (V,) -> (B, U, V)."""
+        if isinstance(self.token, nn.QuantizedEmbedding):
+            quantized: mx.array = self.token.as_linear(x)
+            return quantized + bias
+        return product(x, self.token.weight, bias)
+
 
 class FeedForward(nn.Module):
     """Two linear layers with the decoder's activation between."""
@@ -35,8 +43,8 @@ class FeedForward(nn.Module):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.activation = nn.relu if config.hidden_act == "relu" else nn.gelu
-        self.w1 = nn.Linear(config.hidden_size, config.inner_size)
-        self.w2 = nn.Linear(config.inner_size, config.hidden_size)
+        self.w1 = Linear(config.hidden_size, config.inner_size)
+        self.w2 = Linear(config.inner_size, config.hidden_size)
 
     def __call__(self, x: mx.array) -> mx.array:
         return self.w2(self.activation(self.w1(x)))

@@ -1,0 +1,71 @@
+"""What is computed in another way on a CPU is what MLX computes."""
+
+import numpy as np
+import pytest
+
+from mlx_canary.backend import mx, nn
+from mlx_canary.network import kernels
+
+
+def normal(*shape: int, scale: float = 1.0) -> mx.array:
+    return mx.array(np.random.default_rng(sum(shape)).normal(0, scale, shape).astype(np.float32))
+
+
+def largest_difference(a: mx.array, b: mx.array) -> float:
+    assert a.shape == b.shape
+    assert a.dtype == b.dtype == mx.float32
+    return float(mx.abs(a - b).max())
+
+
+@pytest.fixture(autouse=True)
+def _on_the_cpu():
+    """Elsewhere these are MLX's own functions."""
+    before = mx.default_device()
+    mx.set_default_device(mx.Device(mx.cpu))
+    yield
+    mx.set_default_device(before)
+
+
+def test_silu_and_gate_at_any_size_of_number():
+    x = mx.concatenate([normal(3, 8, scale=4), mx.array([[0.0, -0.0, 88, -88, 89, -89, 1e30, -1e30]])])
+    assert largest_difference(kernels.silu(x), nn.silu(x)) < 1e-6
+    assert largest_difference(kernels.gated(x), nn.glu(x)) < 1e-6
+
+
+@pytest.mark.parametrize("n_queries", [1, 5])
+@pytest.mark.parametrize("mask", ["none", "boolean", "numbers"])
+def test_attention(n_queries, mask):
+    q, k, v = normal(2, 3, n_queries, 4), normal(2, 3, 6, 4), normal(2, 3, 6, 4)[..., ::-1]
+    allowed = mx.array([[True, True, True, True, False, False], [True] * 6])[:, None, None]
+    masks = {"none": None, "boolean": allowed, "numbers": mx.where(allowed, normal(2, 3, n_queries, 6), -mx.inf)}
+    expected = mx.fast.scaled_dot_product_attention(q, k, v, scale=0.5, mask=masks[mask])
+    assert largest_difference(kernels.attend(q, k, v, masks[mask]), expected) < 1e-6
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 64), (1, 64), (2, 1, 64), (1, 3, 64)])
+def test_product(shape):
+    x, weight, bias = normal(*shape), normal(48, 64), normal(48)
+    assert largest_difference(kernels.product(x, weight, bias), x @ weight.T + bias) < 2e-5
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("n_frames", [1, 4, 9, 700])
+def test_depthwise_convolution_over_time(n_frames, bias):
+    ours = kernels.DepthwiseConv1d(16, 16, 9, padding=4, groups=16, bias=bias)
+    x = normal(2, n_frames, 16)
+    assert largest_difference(ours(x), nn.Conv1d.__call__(ours, x)) < 1e-5
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 4), (90, 65)])
+def test_depthwise_convolution_over_time_and_frequency(size, monkeypatch):
+    """Of odd and even sizes, and in several blocks."""
+    monkeypatch.setattr(kernels, "_BLOCK_BYTES", 10_000)
+    ours = kernels.DepthwiseConv2d(8, 8, 3, stride=2, padding=1, groups=8)
+    x = normal(2, *size, 8)
+    assert largest_difference(ours(x), nn.Conv2d.__call__(ours, x)) < 1e-5
+
+
+def test_half_precision_is_left_to_mlx():
+    assert kernels.silu(mx.ones((2, 2), mx.bfloat16)).dtype == mx.bfloat16
+    assert not kernels.numpy_is_faster(mx.ones(1, mx.float16))
+    assert kernels.numpy_is_faster(mx.ones(1))
