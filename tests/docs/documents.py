@@ -6,6 +6,7 @@ import glob
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -119,6 +120,22 @@ def run_line(line: str) -> int:
     )
     print(done.stdout, done.stderr)
     return done.returncode
+
+
+def start_server(line: str) -> subprocess.Popen[str]:
+    """Run a line with `mlx-canary serve` until it is ended; it takes requests when this returns."""
+    words = shlex.split(line)
+    server = subprocess.Popen([sys.executable, "-m", "mlx_canary", *words[1:]], stderr=subprocess.PIPE, text=True)
+    assert server.stderr is not None
+    first = server.stderr.readline()
+    assert "Serving" in first, first
+    return server
+
+
+def free_port() -> int:
+    """A port that nobody uses."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
 
 
 def parse_line(line: str) -> None:

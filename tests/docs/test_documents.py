@@ -10,13 +10,28 @@ from __future__ import annotations
 import logging
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import av
 import click
 import pytest
-from documents import ALL, ROOT, RUN, blocks, expected_in, headings, links, parse_line, run_line, section, table
+from documents import (
+    ALL,
+    ROOT,
+    RUN,
+    blocks,
+    expected_in,
+    free_port,
+    headings,
+    links,
+    parse_line,
+    run_line,
+    section,
+    start_server,
+    table,
+)
 
 from mlx_canary import CANARY_MODELS, ConversionConfig, convert
 from mlx_canary.cli.main import COMMANDS, cli
@@ -50,6 +65,7 @@ NOT_RUN = [
 # What a line that is not run may begin with, apart from the program itself.
 # Measuring takes minutes to hours.
 OUR_SCRIPTS = ("python benchmarks/", "python tools/")
+SERVE = "mlx-canary serve "
 OTHER_PROGRAMS = ("pip install", "sudo apt install", "scripts/", "hf download")
 
 
@@ -81,6 +97,16 @@ def workplace(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     logging.getLogger("mlx_canary").handlers[:] = before
 
 
+@pytest.fixture
+def servers() -> Iterator[list[subprocess.Popen[str]]]:
+    """Those that a document starts; ended with it."""
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for server in started:
+        server.terminate()
+        server.communicate(timeout=60)
+
+
 def transcode(source: Path, target: Path) -> None:
     """The same sound in the container that the target's name says."""
     with av.open(str(source)) as read, av.open(str(target), "w") as written:
@@ -94,11 +120,14 @@ def transcode(source: Path, target: Path) -> None:
 
 
 @pytest.mark.parametrize("document", RUN, ids=by_name)
-def test_code_runs(document: Path, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every block, in order; Python blocks of a document share their names."""
+def test_code_runs(
+    document: Path, workplace: Path, servers: list[subprocess.Popen[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every block, in order; Python blocks of a document share their names. A server runs until the document ends."""
     names: dict[str, object] = {"__name__": "__main__"}
-    output = ""
+    output, port = "", str(free_port())
     for block in blocks(document):
+        block = block._replace(text=block.text.replace("8000", port))
         if block.language == "text" and output:
             missing = expected_in(output, block.text)
             assert missing is None, f"{block.place} shows {missing!r}, which is not in the output:\n{output}"
@@ -109,7 +138,8 @@ def test_code_runs(document: Path, workplace: Path, capsys: pytest.CaptureFixtur
             exec(compile("\n" * (block.line - 1) + block.text, block.document, "exec"), names)
             output = capsys.readouterr().out
         elif block.language == "sh":
-            codes = [(line, run_line(line)) for line in block.lines()]
+            servers.extend(start_server(line) for line in block.lines() if line.startswith(SERVE))
+            codes = [(line, run_line(line)) for line in block.lines() if not line.startswith(SERVE)]
             printed = capsys.readouterr()
             output = printed.out + printed.err
             assert not [line for line, code in codes if code], f"{block.place} failed:\n{output}"
