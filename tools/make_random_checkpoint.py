@@ -3,7 +3,7 @@
     python tools/make_random_checkpoint.py canary-1b-flash /somewhere/with/space/canary-1b-flash.nemo
 
 Needs neither NeMo nor torch, and holds one tensor in memory. Names and shapes are written out here, apart from the
-converter's own table. Words are random too, so its transcripts mean nothing.
+converter's own table. Words are random too, so its transcripts mean nothing. NeMo 3.0.0 loads the two flash sizes.
 """
 
 from __future__ import annotations
@@ -284,32 +284,60 @@ def tokenizers(sizes: Sizes, rng: np.random.Generator) -> dict[str, bytes]:
     return models
 
 
-# The configuration.
+# The configuration, complete enough for NeMo itself to load the file.
+
+MODULES = "nemo.collections.asr.modules"
 
 
 def configuration(sizes: Sizes) -> dict[str, Any]:
-    defaults = {"source_lang": "<|en|>", "target_lang": "<|en|>", "pnc": "<|pnc|>"}
+    D, W = sizes.encoder_width, sizes.decoder_width
+    loss = "nemo.collections.common.losses.smoothed_cross_entropy.SmoothedCrossEntropyLoss"
     return {
         "target": "nemo.collections.asr.models.aed_multitask_models.EncDecMultiTaskModel",
         "sample_rate": 16000,
         "prompt_format": sizes.prompt_format,
-        "prompt_defaults": [{"role": "user", "slots": defaults}],
+        "prompt_defaults": [{"role": "user", "slots": prompt_slots(sizes)}],
+        "model_defaults": {"asr_enc_hidden": D, "lm_enc_hidden": W, "lm_dec_hidden": W},
         "tokenizer": tokenizer_section(sizes),
         "preprocessor": PREPROCESSOR,
         "encoder": encoder_section(sizes, sizes.encoder_layers),
         "transf_encoder": {"num_layers": 0},
-        "transf_decoder": {"pre_ln_final_layer_norm": True, "config_dict": decoder_section(sizes)},
-        "head": {"num_layers": 1, "log_softmax": True, "num_classes": sum(sizes.tokenizers.values())},
+        "transf_decoder": {
+            "_target_": f"{MODULES}.transformer.get_nemo_transformer",
+            "model_name": None,
+            "pretrained": False,
+            "encoder": None,
+            "pre_ln_final_layer_norm": True,
+            "config_dict": decoder_section(sizes),
+        },
+        "head": {
+            "_target_": "nemo.collections.asr.parts.submodules.token_classifier.TokenClassifier",
+            "hidden_size": W,
+            "num_layers": 1,
+            "log_softmax": True,
+            "num_classes": sum(sizes.tokenizers.values()),
+        },
         "decoding": {"strategy": "beam", "beam": {"beam_size": 1, "len_pen": 0.0, "max_generation_delta": 50}},
+        "loss": {"_target_": loss, "label_smoothing": 0.0, "pad_id": 2},
     }
 
 
-PREPROCESSOR = {"sample_rate": 16000, "normalize": "per_feature", "window_size": 0.025, "window_stride": 0.01,
+def prompt_slots(sizes: Sizes) -> dict[str, str]:
+    slots = {"source_lang": "<|en|>", "target_lang": "<|en|>", "pnc": "<|pnc|>"}
+    if sizes.prompt_format == "canary":
+        return {**slots, "task": "<|transcribe|>"}
+    slots |= {"decodercontext": "", "emotion": "<|emo:undefined|>", "itn": "<|noitn|>"}
+    return {**slots, "timestamp": "<|notimestamp|>", "diarize": "<|nodiarize|>"}
+
+
+PREPROCESSOR = {"_target_": f"{MODULES}.AudioToMelSpectrogramPreprocessor",
+                "sample_rate": 16000, "normalize": "per_feature", "window_size": 0.025, "window_stride": 0.01,
                 "window": "hann", "features": 128, "n_fft": 512, "log": True}  # fmt: skip
 
 
 def encoder_section(sizes: Sizes, n_layers: int) -> dict[str, Any]:
-    return {"feat_in": 128, "n_layers": n_layers, "d_model": sizes.encoder_width, "subsampling": "dw_striding",
+    return {"_target_": f"{MODULES}.ConformerEncoder",
+            "feat_in": 128, "n_layers": n_layers, "d_model": sizes.encoder_width, "subsampling": "dw_striding",
             "subsampling_factor": 8, "subsampling_conv_channels": sizes.channels, "n_heads": sizes.heads,
             "self_attention_model": "rel_pos", "xscaling": False, "conv_kernel_size": 9}  # fmt: skip
 
@@ -317,7 +345,8 @@ def encoder_section(sizes: Sizes, n_layers: int) -> dict[str, Any]:
 def decoder_section(sizes: Sizes) -> dict[str, Any]:
     return {"max_sequence_length": sizes.max_sequence_length, "hidden_size": sizes.decoder_width,
             "inner_size": 4 * sizes.decoder_width, "num_layers": sizes.decoder_layers,
-            "num_attention_heads": sizes.heads, "hidden_act": "relu", "pre_ln": True}  # fmt: skip
+            "num_attention_heads": sizes.heads, "hidden_act": "relu", "pre_ln": True, "num_token_types": 0,
+            "vocab_size": None}  # fmt: skip
 
 
 def aligner_configuration(sizes: Sizes) -> dict[str, Any]:
@@ -331,13 +360,23 @@ def aligner_configuration(sizes: Sizes) -> dict[str, Any]:
 
 def tokenizer_section(sizes: Sizes) -> dict[str, Any]:
     if not sizes.aggregate:
-        return {"type": "bpe", "model_path": f"nemo:{artifact('tokenizer')}"}
-    return {"type": "agg", "langs": {name: {"model_path": f"nemo:{artifact(name)}"} for name in sizes.tokenizers}}
+        return {"dir": None, "type": "bpe", **tokenizer_files("tokenizer")}
+    return {
+        "dir": None, "type": "agg",
+        "langs": {name: {"dir": None, "type": "bpe", **tokenizer_files(name)} for name in sizes.tokenizers},
+        "custom_tokenizer": {"_target_": "nemo.collections.common.tokenizers.canary_tokenizer.CanaryTokenizer",
+                             "tokenizers": None},
+    }  # fmt: skip
 
 
-def artifact(name: str) -> str:
+def tokenizer_files(name: str) -> dict[str, str]:
+    files = {"model_path": "tokenizer.model", "vocab_path": "vocab.txt", "spe_tokenizer_vocab": "tokenizer.vocab"}
+    return {key: f"nemo:{artifact(name, file)}" for key, file in files.items()}
+
+
+def artifact(name: str, file: str) -> str:
     """Members are called by 32 hexadecimal digits and their first name."""
-    return f"{name.encode().hex():0<32}_tokenizer.model"
+    return f"{name.encode().hex():0<32}_{file}"
 
 
 # The archive.
@@ -354,8 +393,16 @@ def write_checkpoint(path: Path, sizes: Sizes, seed: int = 0) -> None:
     rng = np.random.default_rng(seed)
     with path.open("wb") as file:
         for name, model in tokenizers(sizes, rng).items():
-            with member(file, artifact(name)):
-                file.write(model)
+            pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
+            vocabulary = [pieces.id_to_piece(i) for i in range(len(pieces))]
+            contents = {
+                "tokenizer.model": model,
+                "vocab.txt": "\n".join(vocabulary).encode(),
+                "tokenizer.vocab": "".join(f"{piece}\t0\n" for piece in vocabulary).encode(),
+            }
+            for kind, data in contents.items():
+                with member(file, artifact(name, kind)):
+                    file.write(data)
         parts = [("model", configuration(sizes), main_tensors(sizes))]
         if sizes.aligner_layers:
             parts.append(("timestamps_asr_model", aligner_configuration(sizes), aligner_tensors(sizes)))
