@@ -102,7 +102,7 @@ class CanaryModel:
         itn: bool = False,
         context: str = "",
         options: TranscriptionOptions | None = None,
-        batch_size: int = 4,
+        batch_size: int = 8,
         on_segment: Callable[[Segment], None] | None = None,
     ) -> Transcript:
         """Write down what a recording says.
@@ -155,7 +155,7 @@ class CanaryModel:
         pnc: bool = True,
         itn: bool = False,
         context: str = "",
-        batch_size: int = 4,
+        batch_size: int = 8,
         on_segment: Callable[[Segment], None] | None = None,
     ) -> Transcript:
         """Write down what a recording says in another language. Arguments and errors as for `transcribe`."""
@@ -178,7 +178,7 @@ class CanaryModel:
         options: TranscriptionOptions | Sequence[TranscriptionOptions] | None = None,
         *,
         language: str | None = None,
-        batch_size: int = 4,
+        batch_size: int = 8,
     ) -> list[Transcript]:
         """Write down what several recordings say, decoded together; each as it would be alone.
 
@@ -205,7 +205,7 @@ class CanaryModel:
         self,
         requests: Sequence[tuple[AudioSource, TranscriptionOptions]],
         *,
-        batch_size: int = 4,
+        batch_size: int = 8,
         on_segment: Callable[[Segment], None] | None = None,
         journals: Sequence[Journal] | None = None,
     ) -> Iterator[Outcome]:
@@ -225,7 +225,7 @@ class CanaryModel:
         yield from assembly.outcomes()
 
     def transcribe_segments(
-        self, audio: AudioSource, options: TranscriptionOptions | None = None, *, batch_size: int = 4
+        self, audio: AudioSource, options: TranscriptionOptions | None = None, *, batch_size: int = 8
     ) -> Iterator[Segment]:
         """The segments of a recording one after the other, as soon as each is known. Errors as for `transcribe`."""
         told: list[Segment] = []

@@ -12,6 +12,7 @@ from conftest import MODELS, clip, loaded
 from mlx_canary import CanaryModel, Prompt
 from mlx_canary.backend import mx
 from mlx_canary.load_models import LoadedModel
+from mlx_canary.network import canary
 from mlx_canary.network.attention import LocalRelPositionAttention, RelPositionAttention
 from mlx_canary.network.build import build_network, parameters
 from mlx_canary.text.prompt import encode_prompt
@@ -75,6 +76,20 @@ def test_encoder_states_in_a_batch_are_those_alone(name):
         n = alone.lengths[0]
         assert batch.lengths[row] == n == -(-(len(item) // 160) // 8)
         assert maximum(batch.states[row, :n], alone.states[0, :n]) < TOLERANCE
+
+
+@every_model
+@pytest.mark.parametrize("n_frames", [1, 700, 1400])
+def test_however_many_the_encoder_hears_at_once(name, n_frames, monkeypatch):
+    """One at a time, or two and two: memory is bounded, states are the same."""
+    model, samples = loaded(name), recordings()
+    features = model.preprocessor(samples)
+    whole = model.network.encode(features)
+    monkeypatch.setattr(canary, "_FRAMES_AT_ONCE", n_frames)
+    parts = model.network.encode(features)
+    assert parts.lengths == whole.lengths
+    for row, length in enumerate(whole.lengths):
+        assert maximum(parts.states[row, :length], whole.states[row, :length]) < TOLERANCE
 
 
 @every_model

@@ -34,7 +34,7 @@ from mlx_canary.cli.options import model_option
 @click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write all scores here.")
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run with --json stopped.")
 @click.option(
-    "--batch-size", type=click.IntRange(1, 256), default=4, show_default=True, help="Windows decoded at once."
+    "--batch-size", type=click.IntRange(1, 256), default=8, show_default=True, help="Windows decoded at once."
 )
 @click.option(
     "--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), help="Compute in this type, not the model's own."

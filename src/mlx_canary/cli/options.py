@@ -103,9 +103,9 @@ _WORK: tuple[Option, ...] = (
     click.option(
         "--batch-size",
         type=click.IntRange(1, 256),
-        default=4,
+        default=8,
         show_default=True,
-        help="Windows decoded at once; more is faster on a GPU and takes more memory.",
+        help="Windows decoded at once; more is faster and takes more memory.",
     ),
     click.option(
         "--dtype",

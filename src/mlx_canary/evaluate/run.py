@@ -43,7 +43,7 @@ def evaluate(
     options: TranscriptionOptions,
     *,
     target_lang: str | None = None,
-    batch_size: int = 4,
+    batch_size: int = 8,
     journal: Journal | None = None,
     on_item: Callable[[Item, Heard | Problem], None] | None = None,
 ) -> Evaluation:

@@ -14,6 +14,10 @@ from mlx_canary.network.conformer import ConformerEncoder, valid_frames
 from mlx_canary.network.decoder import TransformerDecoder
 from mlx_canary.types import EncoderOutput, Features
 
+# The encoder hears at most so many feature frames (two minutes) at once: more would gain it nothing, while 30 s take
+# some 300 MB. The decoder gains from all rows that it gets, for it reads its weights once for all of them.
+_FRAMES_AT_ONCE = 12_000
+
 
 class CanaryNetwork(nn.Module):
     """NeMo's EncDecMultiTaskModel without its data handling."""
@@ -33,8 +37,20 @@ class CanaryNetwork(nn.Module):
 
     def encode(self, features: Features) -> EncoderOutput:
         """Features (B, T, M) -> states (B, S, W)."""
-        states, lengths = self.encoder(features.frames.astype(self.dtype), features.lengths)
-        return EncoderOutput(self.project(states), lengths)
+        frames, lengths = features.frames.astype(self.dtype), features.lengths
+        n_rows = max(1, _FRAMES_AT_ONCE // frames.shape[1])
+        parts = []
+        for start in range(0, len(lengths), n_rows):
+            rows = slice(start, start + n_rows)
+            parts.append(self._encode(frames[rows], lengths[rows]))
+            if n_rows < len(lengths):
+                mx.eval(parts[-1].states)  # so that the memory is free for the next ones
+        encoded = tuple(length for part in parts for length in part.lengths)
+        return EncoderOutput(mx.concatenate([part.states for part in parts]), encoded)
+
+    def _encode(self, frames: mx.array, lengths: Sequence[int]) -> EncoderOutput:
+        states, encoded = self.encoder(frames, lengths)
+        return EncoderOutput(self.project(states), encoded)
 
     def project(self, states: mx.array) -> mx.array:
         """Encoder states (B, S, D) to the decoder's width, (B, S, W)."""
