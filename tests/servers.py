@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIPS = ROOT / "src/mlx_canary/demo/clips"
-_PATIENCE = 60  # seconds for a server to start or to end
+_PATIENCE = 300  # seconds for a server to start or to end
 
 
 class Server:

@@ -104,7 +104,7 @@ def servers() -> Iterator[list[subprocess.Popen[str]]]:
     yield started
     for server in started:
         server.terminate()
-        server.communicate(timeout=60)
+        server.communicate(timeout=300)
 
 
 def transcode(source: Path, target: Path) -> None:

@@ -37,7 +37,7 @@ def send(client: httpx.Client, path: str, file: bytes, **fields: str) -> httpx.R
 
 
 def wait_for(client: httpx.Client, id: str, *states: str) -> dict:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while (job := client.get(f"/v1/jobs/{id}").json())["status"] not in states:
         assert time.monotonic() < end, job
         time.sleep(0.1)
@@ -63,7 +63,7 @@ def test_a_job_survives_a_crash(demo, twenty_seconds, tmp_path):
         assert (unfinished.status_code, unfinished.json()["error"]["code"]) == (409, "job_not_done")
         server.process.kill()
         server.ended()
-    with running("--data-dir", str(folder)) as server, httpx.Client(base_url=server.url, timeout=60) as client:
+    with running("--data-dir", str(folder)) as server, httpx.Client(base_url=server.url, timeout=300) as client:
         job = wait_for(client, id, "done", "failed")
         assert (job["status"], job["progress"], job["error"]) == ("done", 1.0, None)
         assert job["duration"] == pytest.approx(20)
@@ -83,7 +83,7 @@ def test_a_job_survives_a_crash(demo, twenty_seconds, tmp_path):
         assert client.get(f"/v1/jobs/{id}").status_code == 404
 
         another = [sys.executable, "-m", "mlx_canary", "serve", "-m", "demo", "--port", "0", "--data-dir", str(folder)]
-        refused = subprocess.run(another, capture_output=True, text=True, timeout=60)
+        refused = subprocess.run(another, capture_output=True, text=True, timeout=300)
         assert refused.returncode == 1
         assert "Another server keeps its jobs" in refused.stderr
         server.ask()
@@ -92,7 +92,7 @@ def test_a_job_survives_a_crash(demo, twenty_seconds, tmp_path):
 
 def test_what_was_begun_is_finished(demo, twenty_seconds):
     """SIGTERM in the middle of a stream of events: the text comes whole, and the exit code is 0."""
-    with running() as server, httpx.Client(base_url=server.url, timeout=60) as client:
+    with running() as server, httpx.Client(base_url=server.url, timeout=300) as client:
         upload = {"files": {"file": ("talk", twenty_seconds)}, "data": {**FIELDS, "stream": "true"}}
         with client.stream("POST", "/v1/audio/transcriptions", **upload) as answer:
             lines = (line.removeprefix("data: ") for line in answer.iter_lines() if line)
@@ -112,9 +112,9 @@ def test_nobody_waits_for_the_answer(server):
                 "/v1/audio/transcriptions",
                 files={"file": LONG.read_bytes()},
                 data=FIELDS,
-                timeout=httpx.Timeout(60, read=1),
+                timeout=httpx.Timeout(300, read=1),
             )
-        end = time.monotonic() + 20
+        end = time.monotonic() + 120
         while metric(client, "requests_in_work") or metric(client, "held_audio_seconds"):
             assert time.monotonic() < end, "the request is still in work"
             time.sleep(0.05)
@@ -124,7 +124,7 @@ def test_nobody_waits_for_the_answer(server):
 def test_the_same_recordings_at_once(server, demo):
     """Requests that are decoded together get what each would get alone."""
     names = ["en_kokoro_1.flac", "en_kokoro_2.flac", "en_pico_1.flac", "de_kokoro_1.flac", "de_kokoro_2.flac"] * 2
-    with httpx.Client(base_url=server.url, timeout=60) as client:
+    with httpx.Client(base_url=server.url, timeout=300) as client:
         batches, windows = metric(client, "batches_total"), metric(client, "windows_total")
 
         def ask(name: str) -> str:

@@ -41,7 +41,7 @@ class Live:
         self.events = [self.next()]
 
     def next(self) -> dict:
-        return json.loads(self._websocket.recv(timeout=60))
+        return json.loads(self._websocket.recv(timeout=300))
 
     def send(self, kind: str, **values) -> None:
         self._websocket.send(json.dumps({"type": kind, **values}))
@@ -205,7 +205,7 @@ def test_an_event_that_is_wrong_ends_nothing(server, event, code, message):
 def test_a_server_that_is_stopped_says_what_it_heard(demo):
     """And one that hears nothing for long lets go."""
     samples = pcm("en_kokoro_1.flac", pause=0.1)
-    with running("--idle-timeout", "3") as server:
+    with running("--idle-timeout", "6") as server:
         with session(server) as idle, pytest.raises(ConnectionClosed, match="Nothing was heard"):
             idle.next()
         with session(server) as live:

@@ -22,7 +22,7 @@ BEARER = {"Authorization": f"Bearer {KEY}"}
 
 @pytest.fixture(scope="module")
 def http(server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, timeout=60) as client:
+    with httpx.Client(base_url=server.url, timeout=300) as client:
         yield client
 
 
@@ -30,14 +30,14 @@ def http(server) -> Iterator[httpx.Client]:
 def strict() -> Iterator[Server]:
     """A server with a key and small limits."""
     arguments = ["--max-queue", "1", "--max-live", "1", "--max-upload-mb", "0.1", "--max-duration", "2"]
-    with running(*arguments, "--request-timeout", "3", MLX_CANARY_API_KEY=KEY) as server:
+    with running(*arguments, "--request-timeout", "6", MLX_CANARY_API_KEY=KEY) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def known(strict) -> Iterator[httpx.Client]:
     """A client with the key."""
-    with httpx.Client(base_url=strict.url, timeout=60, headers=BEARER) as client:
+    with httpx.Client(base_url=strict.url, timeout=300, headers=BEARER) as client:
         yield client
 
 
@@ -181,7 +181,7 @@ def test_a_full_queue_and_a_slow_upload(known, strict):
         refused = send(known)
         check(refused, 429, "queue_full", "1 requests already")
         assert int(refused.headers["Retry-After"]) >= 1
-        slow.settimeout(30)
+        slow.settimeout(120)
         assert b"408" in slow.recv(100)
     wait_until(lambda: number(known, "requests_in_work") == 0)
     assert send(known).status_code == 200
@@ -203,7 +203,7 @@ def test_nothing_that_was_said_or_secret_is_in_the_log(strict, known):
     assert all(json.loads(line)["level"] for line in strict.lines)
 
 
-def wait_until(condition, seconds: float = 30.0) -> None:
+def wait_until(condition, seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 
 from mlx_canary.errors import CanaryError
 from mlx_canary.longform.journal import Journal
@@ -61,17 +62,24 @@ class JobRunner:
         try:
             while True:
                 self._more.clear()
-                await asyncio.to_thread(self.store.expire, time.time() - self._state.settings.job_days * 86_400)
-                for job in await asyncio.to_thread(self.store.open):
-                    if len(self._tasks) < _AT_ONCE and job.id not in self._tasks:
-                        self._begin(job)
-                try:
+                await self._look()
+                with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._more.wait(), _EXPIRY)
-                except asyncio.TimeoutError:
-                    continue
         finally:
             for id in list(self._tasks):
                 await self.cancel(id)
+
+    async def _look(self) -> None:
+        """Forget what is old, and begin what there is room for."""
+        try:
+            await asyncio.to_thread(self.store.expire, time.time() - self._state.settings.job_days * 86_400)
+            waiting = await asyncio.to_thread(self.store.open)
+        except Exception:  # a full disk, say: told to whoever asks for a job, and tried again later
+            _log.exception("The jobs cannot be read")
+            return
+        for job in waiting:
+            if len(self._tasks) < _AT_ONCE and job.id not in self._tasks:
+                self._begin(job)
 
     def _begin(self, job: Job) -> None:
         task = self._tasks[job.id] = asyncio.ensure_future(self._do(job))

@@ -8,6 +8,7 @@ import binascii
 import json
 import secrets
 import time
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -112,7 +113,7 @@ class _Conversation:
 
     def _tell(self, event: dict[str, Any]) -> None:
         """From the worker's thread."""
-        if not self._loop.is_closed():
+        with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._events.put_nowait, event)
 
     async def _send(self) -> None:

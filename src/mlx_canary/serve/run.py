@@ -13,7 +13,7 @@ from types import FrameType
 import uvicorn
 
 from mlx_canary.errors import ServerError
-from mlx_canary.model import CanaryModel
+from mlx_canary.model import CanaryModel, TranscriptionOptions
 from mlx_canary.serve.admission import Admission
 from mlx_canary.serve.app import make_app
 from mlx_canary.serve.job_runner import JobRunner
@@ -39,7 +39,7 @@ def serve(load: Callable[[], CanaryModel], settings: Settings) -> None:
 
     Raises:
         ServerError: The address is taken, or would let others in without a key.
-        CanaryError: The model cannot be loaded.
+        CanaryError: The model cannot be loaded, or does not know the language that is to be the default.
     """
     check_exposure(settings)
     metrics = Metrics()
@@ -48,6 +48,8 @@ def serve(load: Callable[[], CanaryModel], settings: Settings) -> None:
         model = worker.start()
         sound = SoundReader(model.config.preprocessor.sample_rate, settings.max_duration, settings.max_held)
         try:
+            if settings.language is not None:
+                model.prompt(TranscriptionOptions(language=settings.language))
             asyncio.run(_run(_state(settings, model, worker, sound, metrics), store, listening))
         finally:
             sound.close()
@@ -80,8 +82,10 @@ def check_exposure(settings: Settings) -> None:
     """Refuse to let a network in without a key.
 
     Raises:
-        ServerError: Others than this machine could use the server, and nobody would be asked for a key.
+        ServerError: Others than this machine could use the server, and nobody would be asked for a key; or it is empty.
     """
+    if settings.api_key is not None and not settings.api_key.strip():
+        raise ServerError("The API key is empty. Give one that is not, or none.")
     if settings.api_key is None and not _is_loopback(settings.host):
         raise ServerError(
             f"At {settings.host} everybody who reaches this machine could use the server. Give an --api-key (or set "
@@ -123,7 +127,7 @@ async def _run(state: State, store: JobStore | None, listening: socket.socket) -
         timeout_graceful_shutdown=max(1, round(state.settings.shutdown_timeout)),
     )
     server = _Server(config, state)
-    jobs = None if runner is None else asyncio.ensure_future(runner.run())
+    jobs = asyncio.ensure_future(runner.run()) if runner is not None else None
     await server.serve(sockets=[listening])
     if jobs is not None:
         jobs.cancel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
 from fastapi import Request
@@ -70,7 +70,7 @@ async def transcribe(
 
 def _tell(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
     """From the worker's thread to the server's, unless that has ended."""
-    if not loop.is_closed():
+    with suppress(RuntimeError):  # the loop is closed
         loop.call_soon_threadsafe(call)
 
 

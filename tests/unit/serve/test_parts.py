@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import socket
+import sys
 
 import numpy as np
 import pytest
 from conftest import DATA, WAVS
 
-from mlx_canary import AudioError, ServerError, load_audio
+from mlx_canary import AudioError, PromptError, ServerError, load_audio
 from mlx_canary.serve.admission import Admission
 from mlx_canary.serve.failures import RequestError
 from mlx_canary.serve.job_store import JobStore
-from mlx_canary.serve.run import check_exposure
+from mlx_canary.serve.packages import require_all
+from mlx_canary.serve.run import check_exposure, serve
 from mlx_canary.serve.settings import Settings
 from mlx_canary.serve.sound import SoundReader
 
@@ -90,11 +93,32 @@ def test_a_network_needs_a_key(host):
     with pytest.raises(ServerError, match="Give an --api-key"):
         check_exposure(Settings(host=host))
     check_exposure(Settings(host=host, api_key="secret"))
+    with pytest.raises(ServerError, match="is empty"):
+        check_exposure(Settings(host=host, api_key=" "))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.0.0.2"])
 def test_this_machine_needs_none(host):
     check_exposure(Settings(host=host))
+
+
+def test_a_package_that_is_missing(monkeypatch):
+    """Said before a model is loaded."""
+    require_all()
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(ServerError, match=r"needs the package uvicorn .* pip install 'mlx-canary\[serve\]'"):
+        require_all()
+
+
+def test_a_port_that_is_taken(flash):
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ServerError, match="Choose another --host or"):
+        serve(lambda: flash, Settings(port=taken.getsockname()[1]))
+
+
+def test_a_default_language_that_the_model_does_not_know(flash):
+    """Otherwise every request would find out."""
+    with pytest.raises(PromptError, match="does not know the spoken language 'ja'"):
+        serve(lambda: flash, Settings(port=0, language="ja"))
 
 
 def test_a_folder_that_cannot_be_used(tmp_path):
