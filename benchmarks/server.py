@@ -45,6 +45,8 @@ TRANSCRIBE = "/v1/audio/transcriptions"
 RATE = 16_000
 MOST_AT_ONCE = 16
 _NOTE_EVERY = 10.0  # seconds
+_SLOW: dict[str, Any] = {"open_timeout": 3600, "ping_timeout": None}
+_PATIENCE = 3600  # seconds: what a busy machine does late is not lost
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class Server:
         """Ask it to end; its exit code."""
         if self.process.poll() is None:
             self.process.terminate()
-        return self.process.wait(90)
+        return self.process.wait(600)
 
 
 def form(clip: Clip, **fields: str) -> dict[str, Any]:
@@ -209,7 +211,7 @@ class Requests:
         assert " ".join(word["word"] for word in found["words"]) == found["text"], found
 
     async def live(self, clip: Clip) -> None:
-        async with connect(f"{self._url.replace('http', 'ws')}/v1/realtime", compression=None) as socket:
+        async with connect(f"{self._url.replace('http', 'ws')}/v1/realtime", compression=None, **_SLOW) as socket:
             await self._speak(socket, clip)
             await socket.send('{"type": "input_audio_buffer.commit"}')
             while (event := json.loads(await socket.recv()))["type"].rpartition(".")[2] != "completed":
@@ -259,12 +261,12 @@ class Requests:
 
     async def given_up(self, clip: Clip) -> None:
         try:
-            await self._client.post(TRANSCRIBE, **form(clip), timeout=httpx.Timeout(60, read=0.05))
+            await self._client.post(TRANSCRIBE, **form(clip), timeout=httpx.Timeout(_PATIENCE, read=0.05))
         except httpx.ReadTimeout:
             return
 
     async def live_given_up(self, clip: Clip) -> None:
-        async with connect(f"{self._url.replace('http', 'ws')}/v1/realtime", compression=None) as socket:
+        async with connect(f"{self._url.replace('http', 'ws')}/v1/realtime", compression=None, **_SLOW) as socket:
             await self._speak(socket, clip)
             socket.transport.abort()
 
@@ -283,7 +285,7 @@ async def soak(server: Server, known: list[Clip], minutes: float, rate: float, m
     found, tasks = Soak(), set[asyncio.Task[None]]()
     started = time.monotonic()
     end, noted = started + 60 * minutes, -_NOTE_EVERY
-    async with httpx.AsyncClient(base_url=server.url, timeout=300) as client:
+    async with httpx.AsyncClient(base_url=server.url, timeout=_PATIENCE) as client:
         requests = Requests(client, server.url, known, found)
         for _ in range(most):
             now = time.monotonic()
@@ -341,7 +343,8 @@ def run_throughput(given: argparse.Namespace) -> tuple[dict[str, Any], bool]:
 def run_soak(given: argparse.Namespace) -> tuple[dict[str, Any], bool]:
     known = clips(CanaryModel.from_pretrained(given.model))
     with tempfile.TemporaryDirectory() as folder:
-        server = Server(given.model, "--data-dir", folder, "--batch-size", str(given.batch_size))
+        patience = ("--request-timeout", f"{_PATIENCE}", "--idle-timeout", f"{_PATIENCE}")
+        server = Server(given.model, "--data-dir", folder, "--batch-size", str(given.batch_size), *patience)
         try:
             found = asyncio.run(soak(server, known, given.minutes, given.rate, given.most))
         finally:

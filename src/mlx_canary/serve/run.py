@@ -27,6 +27,7 @@ from mlx_canary.serve.worker import Worker
 _log = logging.getLogger(__name__)
 
 _MOST_CONNECTIONS = 512
+_KEEP_ALIVE = 30  # seconds: more than clients let pass between two looks at a job, also on a busy machine
 _LARGEST_MESSAGE = 16 * 2**20  # bytes of a WebSocket message; OpenAI's limit for sound is 15 MiB
 
 
@@ -124,6 +125,7 @@ async def _run(state: State, store: JobStore | None, listening: socket.socket) -
         access_log=False,
         server_header=False,
         limit_concurrency=_MOST_CONNECTIONS,
+        timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=max(1, round(state.settings.shutdown_timeout)),
     )
     server = _Server(config, state)
