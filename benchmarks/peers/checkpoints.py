@@ -24,7 +24,7 @@ class Checkpoint:
 
     Attributes:
         config: The model's configuration.
-        arrays: All weights under NeMo's names, in which no special token can win.
+        arrays: All weights in float32 under NeMo's names, in which no special token can win.
         pieces: The tokens by their numbers.
         n_special: How many special tokens there are; they come first.
         eos_id, pad_id: Two of them.
@@ -44,14 +44,13 @@ def read(path: Path) -> Checkpoint:
 
     with open_nemo(path) as nemo:
         tokenizer = read_source(nemo).tokenizer
-        arrays = {name: np.asarray(tensor.read()) for name, tensor in nemo.tensors.items()}
+        stored = {name: np.asarray(tensor.read()) for name, tensor in nemo.tensors.items()}
+        arrays = {name: array.astype(np.float32) for name, array in stored.items() if array.dtype.kind == "f"}
         n_special = max(tokenizer.special_ids) + 1
-        bias = np.array(arrays["log_softmax.mlp.layer0.bias"])
-        bias[:n_special] = NEVER
-        arrays["log_softmax.mlp.layer0.bias"] = bias
+        arrays["log_softmax.mlp.layer0.bias"][:n_special] = NEVER
         return Checkpoint(
             config=nemo.config,
-            arrays={name: array for name, array in arrays.items() if array.dtype == np.float32},
+            arrays=arrays,
             pieces=[tokenizer.piece(n) for n in range(tokenizer.size)],
             n_special=n_special,
             eos_id=tokenizer.eos_id,

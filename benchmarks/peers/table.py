@@ -55,6 +55,8 @@ def markdown(rows: list[Row]) -> str:
     parts = []
     for case in dict.fromkeys(row["case"] for row in rows):
         done = [row for row in rows if row["case"] == case and "seconds" in row]
+        if not done:
+            continue
         done.sort(key=lambda row: -row["times_real_time"])
         lines = ["| peer | precision | batch | seconds (least to most) | x real time | time, ours = 1 | peak MB |"]
         lines.append("|---|---|---|---|---|---|---|")
