@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 from mlx_canary.errors import CanaryError
 
@@ -63,6 +63,19 @@ def response_of(error: RequestError, scope: Scope) -> JSONResponse:
     scope.setdefault("state", {}).setdefault("facts", {})["code"] = error.code
     body = error_body(error.status, error.code, error.message, error.param)
     return JSONResponse(body, error.status, headers=error.headers)
+
+
+async def refuse(error: RequestError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Send the answer, also to a WebSocket that was not accepted yet."""
+    response = response_of(error, scope)
+    if scope["type"] != "websocket":
+        await response(scope, receive, send)
+        return
+    await receive()  # websocket.connect
+    # Older versions of uvicorn add a length of their own, and clients do not take two.
+    headers = [(name, value) for name, value in response.raw_headers if name != b"content-length"]
+    await send({"type": "websocket.http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": response.body})
 
 
 async def on_request_error(request: Request, error: Exception) -> JSONResponse:

@@ -14,7 +14,7 @@ import ipaddress
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mlx_canary.serve.failures import RequestError, response_of
+from mlx_canary.serve.failures import RequestError, refuse
 from mlx_canary.serve.settings import Settings
 
 _PROTECTED = ("/v1/", "/metrics")
@@ -32,7 +32,7 @@ class Guards:
         if scope["type"] in ("http", "websocket"):
             error = self._problem(scope)
             if error is not None:
-                await _refuse(error, scope, receive, send)
+                await refuse(error, scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -90,14 +90,3 @@ def _name_of(host: str) -> str:
     """A Host header without port, and without an address's brackets."""
     name = host.rpartition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
     return name.lower().rstrip(".")
-
-
-async def _refuse(error: RequestError, scope: Scope, receive: Receive, send: Send) -> None:
-    response = response_of(error, scope)
-    if scope["type"] == "websocket":
-        await receive()  # websocket.connect
-        start = {"type": "websocket.http.response.start", "status": error.status, "headers": response.raw_headers}
-        await send(start)
-        await send({"type": "websocket.http.response.body", "body": response.body})
-        return
-    await response(scope, receive, send)

@@ -18,6 +18,8 @@ from mlx_canary.serve.metrics import Metrics
 _log = logging.getLogger(__name__)
 
 _LOGGERS = ("mlx_canary", "uvicorn")
+# uvicorn says so of every WebSocket that is refused with a status; the request's own line says why it was.
+_NOISE = "ASGI callable returned without completing handshake."
 _ID = re.compile(r"^[A-Za-z0-9_.-]{1,64}$")
 
 
@@ -41,6 +43,7 @@ def log_to_stderr() -> None:
     """From now on everything that the server and its parts have to say goes to stderr as JSON."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
+    handler.addFilter(lambda record: record.msg != _NOISE)
     for name in _LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers[:], logger.propagate = [handler], False

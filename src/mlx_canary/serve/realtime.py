@@ -16,7 +16,7 @@ from fastapi import APIRouter, WebSocket
 from pydantic import ValidationError
 
 from mlx_canary.audio.samples import to_float
-from mlx_canary.serve.failures import RequestError, response_of
+from mlx_canary.serve.failures import RequestError, refuse
 from mlx_canary.serve.live import Clear, Commit, Configure, Finish, LiveSession, Sound
 from mlx_canary.serve.logs import note
 from mlx_canary.serve.models import check_model
@@ -55,7 +55,7 @@ async def realtime(websocket: WebSocket) -> None:
                 note(websocket.scope, audio_seconds=round(conversation.received, 3))
                 state.metrics.audio.labels("live").inc(conversation.received)
     except RequestError as error:  # before the session began
-        await websocket.send_denial_response(response_of(error, websocket.scope))
+        await refuse(error, websocket.scope, websocket.receive, websocket.send)
 
 
 def _check_query(state: State, websocket: WebSocket) -> None:
