@@ -50,11 +50,6 @@ class Assistant:
 
 
 @pytest.fixture(scope="module")
-def model() -> CanaryModel:
-    return CanaryModel.from_pretrained("demo")
-
-
-@pytest.fixture(scope="module")
 def assistant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Assistant]:
     """Connected to a server that may read one folder of several."""
     top = tmp_path_factory.mktemp("mcp")
@@ -104,22 +99,22 @@ def test_the_formats_are_those_of_the_writers() -> None:
     assert set(get_args(Format)) == set(WRITERS)
 
 
-def test_the_text_is_the_offline_one(assistant: Assistant, model: CanaryModel) -> None:
-    expected = model.transcribe(assistant.folder / CLIP, language="en")
+def test_the_text_is_the_offline_one(assistant: Assistant, demo: CanaryModel) -> None:
+    expected = demo.transcribe(assistant.folder / CLIP, language="en")
     assert expected.text
     for name in (CLIP, str(assistant.folder / CLIP), "way_in.flac", f"talks/../{CLIP}"):
         assert assistant.text("transcribe", file=name, language="en").strip() == expected.text
 
 
 @pytest.mark.parametrize("timestamps", ["word", "segment"])
-def test_subtitles(assistant: Assistant, model: CanaryModel, timestamps: Any) -> None:
-    expected = model.transcribe(assistant.folder / CLIP, language="en", timestamps=timestamps)
+def test_subtitles(assistant: Assistant, demo: CanaryModel, timestamps: Any) -> None:
+    expected = demo.transcribe(assistant.folder / CLIP, language="en", timestamps=timestamps)
     told = assistant.text("transcribe", file=CLIP, language="en", format="srt", timestamps=timestamps)
     assert told == render(expected, "srt")
 
 
-def test_translation(assistant: Assistant, model: CanaryModel) -> None:
-    expected = model.translate(assistant.folder / "talks/de.flac", source_lang="de", target_lang="en")
+def test_translation(assistant: Assistant, demo: CanaryModel) -> None:
+    expected = demo.translate(assistant.folder / "talks/de.flac", source_lang="de", target_lang="en")
     told = assistant.text("transcribe", file="talks/de.flac", language="de", translate_to="en")
     assert told.strip() == expected.text
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mlx_canary.backend import leave_thread
 from mlx_canary.config import ModelConfig
-from mlx_canary.model import CanaryModel, TranscriptionOptions
+from mlx_canary.model import CanaryModel, Outcome, TranscriptionOptions
 from mlx_canary.types import Segment, Transcript
 
 _log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Worker:
         self._closing = threading.Event()
 
     def close(self) -> None:
-        """End the thread; what it is doing stops after the next segment."""
+        """End the thread; what it is doing stops after the next windows."""
         self._closing.set()
         self._thread.submit(leave_thread)
         self._thread.shutdown()
@@ -53,7 +53,7 @@ class Worker:
     async def transcribe(
         self, path: Path, options: TranscriptionOptions, report: Callable[[float], Awaitable[None]]
     ) -> Transcript:
-        """Write a recording down. If the caller is cancelled, the work stops after the next segment.
+        """Write a recording down. If the caller is cancelled, the work stops after the next windows.
 
         Args:
             path: The recording.
@@ -67,11 +67,9 @@ class Worker:
         done: asyncio.Queue[float | None] = asyncio.Queue()
 
         def tell(segment: Segment) -> None:
-            if stop.is_set() or self._closing.is_set():
-                raise _Stopped
             loop.call_soon_threadsafe(done.put_nowait, segment.end)
 
-        work = loop.run_in_executor(self._thread, self._transcribe, path, options, tell)
+        work = loop.run_in_executor(self._thread, self._transcribe, path, options, tell, stop)
         work.add_done_callback(lambda _: done.put_nowait(None))
         try:
             while (seconds := await done.get()) is not None:
@@ -81,11 +79,19 @@ class Worker:
             stop.set()
             work.cancel()
 
-    def _transcribe(self, path: Path, options: TranscriptionOptions, tell: Callable[[Segment], None]) -> Transcript:
-        model = self._model.result()
+    def _transcribe(
+        self, path: Path, options: TranscriptionOptions, tell: Callable[[Segment], None], stop: threading.Event
+    ) -> Transcript:
+        queue = self._model.result().queue()
+        queue.add(path, options, on_segment=tell)
         _log.info("Transcribing %s", path)
-        try:
-            return model.transcribe(path, options=options, on_segment=tell)
-        except _Stopped:
-            _log.info("Stopped: %s", path)
-            raise
+        outcomes: list[Outcome] = []
+        while not outcomes:
+            if stop.is_set() or self._closing.is_set():
+                _log.info("Stopped: %s", path)
+                raise _Stopped
+            outcomes = queue.step()
+        if outcomes[0].error is not None:
+            raise outcomes[0].error
+        assert outcomes[0].transcript is not None
+        return outcomes[0].transcript
