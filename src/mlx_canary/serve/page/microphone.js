@@ -91,6 +91,7 @@ export class Microphone {
       this.#end(new Refused("The server is too slow for live sound: it is more than a minute behind."));
     }
     if (!isLast) return;
+    this.#worklet.port.onmessage = null; // the audio thread goes on until it is closed
     // The server does these in order, so the answer to the second comes after all text.
     this.#send({ type: "input_audio_buffer.commit" });
     this.#send({ type: "input_audio_buffer.clear" });
