@@ -38,7 +38,7 @@ def load(folder: Path, precision: str) -> Hear:
     end = get_tokenizer(multilingual=True, language="en", task="transcribe").eot
 
     def hear(batch: list[Samples], n_tokens: int) -> list[int]:
-        padded = [pad_or_trim(samples, N_SAMPLES) for samples in batch]
+        padded = [pad_or_trim(mx.array(samples), N_SAMPLES) for samples in batch]
         mel = mx.stack([log_mel_spectrogram(samples)[:N_FRAMES] for samples in padded])
         options = DecodingOptions(
             language="en",

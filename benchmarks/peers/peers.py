@@ -51,7 +51,7 @@ PEERS = [
     Peer("mlx-audio + OpenBLAS", "float32", "peer_mlx_audio", "ours", 1, environment=OPENBLAS, note=WITH_OPENBLAS),
     Peer("canary-mlx", "float32", "peer_canary_mlx", "ours", 1, note=AS_INSTALLED),
     Peer("canary-mlx + OpenBLAS", "float32", "peer_canary_mlx", "ours", 1, environment=OPENBLAS, note=WITH_OPENBLAS),
-    Peer("mlx-whisper", "float32", "peer_mlx_whisper", "own", 8, note=f"{WHISPER}; {AS_INSTALLED}"),
+    Peer("mlx-whisper", "float32", "peer_mlx_whisper", "own", 1, note=f"{WHISPER}; {AS_INSTALLED}"),
     Peer(
         *("mlx-whisper + OpenBLAS", "float32", "peer_mlx_whisper", "own", 8),
         environment=OPENBLAS,
