@@ -73,7 +73,8 @@ def _mlx() -> Finding:
     except RuntimeError as error:
         return Finding("MLX", False, f"installed, but fails to compute: {error}", "pip install --force-reinstall mlx")
     device = str(mx.default_device()).removeprefix("Device(").rstrip(")").replace(", ", " ")
-    return Finding("MLX", product == 64, f"{importlib.metadata.version('mlx')}, computes on: {device}")
+    dtype = ", in float32 unless told otherwise" if device.startswith("cpu") else ""
+    return Finding("MLX", product == 64, f"{importlib.metadata.version('mlx')}, computes on: {device}{dtype}")
 
 
 def _blas() -> Finding:

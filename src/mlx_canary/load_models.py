@@ -26,6 +26,7 @@ from mlx_canary.errors import CheckpointError, ConversionError, ModelNotFoundErr
 from mlx_canary.hub.download import Progress
 from mlx_canary.hub.fetch import fetch
 from mlx_canary.hub.names import hub_model
+from mlx_canary.network.build import suit_device
 from mlx_canary.network.canary import CanaryNetwork
 from mlx_canary.network.ctc import CTCNetwork
 from mlx_canary.registry import CANARY_MODELS
@@ -69,6 +70,21 @@ def load_model(source: str | Path, progress: Progress | None = None) -> LoadedMo
     """
     path = locate(source, progress)
     return load_folder(path) if _is_converted(path) else load_nemo(path)
+
+
+def choose_dtype(model: LoadedModel, dtype: str | None) -> None:
+    """What a loaded model computes in.
+
+    Args:
+        model: Changed in place.
+        dtype: For the main network; None for what it is stored in, on a CPU for float32 with unpacked matrices.
+    """
+    if dtype is not None:
+        model.network.set_dtype(getattr(mx, dtype))
+        return
+    suit_device(model.network)
+    if model.aligner is not None:
+        suit_device(model.aligner.network)
 
 
 def load_config(source: str | Path, progress: Progress | None = None) -> ModelConfig:

@@ -15,14 +15,13 @@ from mlx_canary.audio.features import pad_to_minimum
 from mlx_canary.audio.load import iter_audio
 from mlx_canary.audio.samples import from_array
 from mlx_canary.audio.sources import AudioSource
-from mlx_canary.backend import mx
 from mlx_canary.config import ModelConfig
 from mlx_canary.decoding.greedy import decode_greedy
 from mlx_canary.decoding.language import LanguageGuess
 from mlx_canary.decoding.limits import token_limit
 from mlx_canary.errors import AudioError, PromptError
 from mlx_canary.forced_alignment import align_recording
-from mlx_canary.load_models import LoadedModel, load_model
+from mlx_canary.load_models import LoadedModel, choose_dtype, load_model
 from mlx_canary.longform.assembly import Assembly, Outcome
 from mlx_canary.longform.journal import Journal
 from mlx_canary.longform.windows import cut_windows
@@ -64,7 +63,8 @@ class CanaryModel:
             source: The folder of a converted checkpoint, a `.nemo` file (converted in memory), a published name such
                 as "canary-1b-v2", or a repository `owner/name` on the Hugging Face hub; the last two perhaps with
                 `@revision`. A model from the hub is downloaded and converted once, and found in the cache afterwards.
-            dtype: What to compute in, instead of what the checkpoint is stored in.
+            dtype: What to compute in. None for what the checkpoint is stored in, but on a CPU, where half precision and
+                quantized matrices are slow, for float32 with the matrices unpacked; naming a type keeps them packed.
             progress: Called while a model is downloaded and converted: what is being done, bytes done, bytes in all.
 
         Raises:
@@ -76,8 +76,7 @@ class CanaryModel:
         if dtype not in (None, *_DTYPES):
             raise PromptError(f"dtype={dtype!r} is not one of: {', '.join(_DTYPES)}.")
         loaded = load_model(source, progress)
-        if dtype is not None:
-            loaded.network.set_dtype(getattr(mx, dtype))
+        choose_dtype(loaded, dtype)
         return cls(loaded)
 
     @property

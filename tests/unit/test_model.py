@@ -17,13 +17,18 @@ from mlx_canary import (
     AudioError,
     CanaryModel,
     CheckpointError,
+    ConversionConfig,
     ConversionError,
     ModelNotFoundError,
     Prompt,
     PromptError,
     Segment,
     TranscriptionOptions,
+    convert,
 )
+from mlx_canary.backend import mx
+from mlx_canary.load_models import choose_dtype, load_model
+from mlx_canary.network.build import is_packed
 
 RATE = 16000
 ENGLISH, GERMAN = TranscriptionOptions(language="en"), TranscriptionOptions(language="de")
@@ -191,6 +196,27 @@ def test_generate_is_what_transcribe_decodes(flash):
 def test_a_model_may_compute_in_another_type(dtype):
     model = CanaryModel.from_pretrained(DATA / "models/canary2-unified.nemo", dtype=dtype)
     assert model.transcribe(sound("chirp"), language="en").text == "Hello, the weather is cold."
+
+
+@pytest.mark.skipif(mx.default_device().type != mx.cpu, reason="a GPU computes in what is stored")
+def test_on_a_cpu_small_weights_become_float32(tmp_path):
+    """Half precision and packed matrices are slow there. The numbers are those of the packed matrices."""
+    nemo, folder = DATA / "models/canary2-unified.nemo", tmp_path / "small"
+    convert(ConversionConfig(nemo_file=nemo, output_dir=folder, dtype="float16", bits=8, group_size=32))
+    features = loaded("canary2-unified").preprocessor([clip("speech")])
+    networks = []
+    for dtype in (None, "float32", "float16"):
+        model = load_model(folder)
+        choose_dtype(model, dtype)
+        networks.append(model.network)
+    assert [(network.dtype, is_packed(network)) for network in networks] == [
+        (mx.float32, False),
+        (mx.float32, True),
+        (mx.float16, True),
+    ]
+    ids = mx.array([[3, 4]])
+    plain, packed = (n.step(ids, n.start(n.encode(features), [0])) for n in networks[:2])
+    assert float(mx.abs(plain - packed).max()) < 1e-3
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def _several(
     "--dtype",
     metavar="TYPE,...",
     callback=_several(click.Choice(_DTYPES)),
-    help="float32, float16 or bfloat16, to compute in.  [default: the model's own]",
+    help="float32, float16 or bfloat16, to compute in.  [default: the model's own, on a CPU float32]",
 )
 @click.option(
     "--bits",

@@ -37,7 +37,9 @@ from mlx_canary.cli.options import model_option
     "--batch-size", type=click.IntRange(1, 256), default=8, show_default=True, help="Windows decoded at once."
 )
 @click.option(
-    "--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), help="Compute in this type, not the model's own."
+    "--dtype",
+    type=click.Choice(["float32", "float16", "bfloat16"]),
+    help="Compute in this type.  [default: the model's own, on a CPU float32]",
 )
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 def command(**given: Any) -> None:

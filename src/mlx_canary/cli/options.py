@@ -110,7 +110,7 @@ _WORK: tuple[Option, ...] = (
     click.option(
         "--dtype",
         type=click.Choice(["float32", "float16", "bfloat16"]),
-        help="Compute in this type instead of the model's own.",
+        help="Compute in this type.  [default: the model's own, on a CPU float32]",
     ),
     click.option("--memory-limit", type=float, metavar="GB", help="Memory that MLX may take."),
     click.option("--cache-limit", type=float, metavar="GB", help="Of it, memory that MLX keeps for later use."),

@@ -76,7 +76,9 @@ from mlx_canary.cli.options import model_option
 )
 @click.option("--log-text", is_flag=True, help="Write transcripts into the log too.")
 @click.option(
-    "--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), help="Compute in this type, not the model's own."
+    "--dtype",
+    type=click.Choice(["float32", "float16", "bfloat16"]),
+    help="Compute in this type.  [default: the model's own, on a CPU float32]",
 )
 def command(**given: Any) -> None:
     """Serve a model over HTTP, in the shapes of OpenAI's API.

@@ -28,8 +28,8 @@ from mlx_canary.config import (
 from mlx_canary.decoding.limits import token_limit
 from mlx_canary.errors import EvaluationError
 from mlx_canary.hub.download import Progress
-from mlx_canary.load_models import load_model
-from mlx_canary.network.build import build_network, parameters, quantize
+from mlx_canary.load_models import choose_dtype, load_model
+from mlx_canary.network.build import build_network, is_packed, parameters, quantize
 from mlx_canary.network.canary import CanaryNetwork
 from mlx_canary.registry import CANARY_MODELS
 from mlx_canary.requests import TranscriptionOptions, prompts_for
@@ -87,7 +87,7 @@ def loaded_subject(
 
     Args:
         model: As for `CanaryModel.from_pretrained`.
-        dtype: What to compute in instead of the checkpoint's own.
+        dtype: As for `CanaryModel.from_pretrained`.
         bits: To quantize the weights to.
         progress: As for `load_model`.
 
@@ -101,8 +101,7 @@ def loaded_subject(
         raise EvaluationError(
             f"{model} is quantized to {stored.quantization.bits} bits already. Measure it without --bits."
         )
-    if dtype is not None:
-        loaded.network.set_dtype(getattr(mx, dtype))
+    choose_dtype(loaded, dtype)
     if bits is not None:
         quantize(loaded.network, Quantization(bits=bits, group_size=_GROUP_SIZE))
     mx.eval(loaded.network.parameters())
@@ -113,8 +112,8 @@ def loaded_subject(
         network=loaded.network,
         prompt=tuple(encode_prompt(prompt, loaded.config.prompt.format, loaded.tokenizer)),
         eos_id=loaded.tokenizer.eos_id,
-        dtype=dtype or stored.dtype,
-        bits=bits or (stored.quantization.bits if stored.quantization else None),
+        dtype=str(loaded.network.dtype).removeprefix("mlx.core."),
+        bits=bits or (stored.quantization.bits if stored.quantization and is_packed(loaded.network) else None),
         is_random=False,
     )
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, cast
 
-from mlx.utils import tree_flatten
+from mlx.utils import tree_flatten, tree_unflatten
 
 from mlx_canary.backend import mx, nn
 from mlx_canary.config import ModelConfig, PreprocessorConfig, Quantization, WeightsConfig
 from mlx_canary.network.canary import CanaryNetwork
 from mlx_canary.network.ctc import CTCNetwork
+from mlx_canary.network.kernels import Linear
 
 _PREPROCESSOR = "preprocessor."
 
@@ -58,6 +59,39 @@ def _store_as(network: nn.Module, weights: WeightsConfig) -> None:
 def quantize(network: nn.Module, quantization: Quantization) -> None:
     """Quantize the matrices of a network, in place; with values they keep theirs as nearly as the bits allow."""
     nn.quantize(network, quantization.group_size, quantization.bits, class_predicate=partial(_fits, quantization))
+
+
+def suit_device(network: nn.Module) -> None:
+    """On a CPU make everything float32, in place, and unpack quantized matrices: the others are slow there.
+
+    MLX multiplies float32 by OpenBLAS on a CPU; half precision by a loop, and packed matrices by another one.
+    """
+    if mx.default_device().type != mx.cpu:
+        return
+    network.set_dtype(mx.float32)
+    unpacked = [(path, _unpacked(module)) for path, module in _packed(network)]
+    network.update_modules(cast(dict[str, Any], tree_unflatten(unpacked)))
+
+
+def is_packed(network: nn.Module) -> bool:
+    """Whether it has quantized matrices."""
+    return bool(_packed(network))
+
+
+def _packed(network: nn.Module) -> list[tuple[str, Any]]:
+    kinds = nn.QuantizedLinear | nn.QuantizedEmbedding
+    return [(path, module) for path, module in network.named_modules() if isinstance(module, kinds)]
+
+
+def _unpacked(module: Any) -> nn.Module:
+    """The plain layer with the numbers that a quantized one stands for."""
+    weight = mx.dequantize(module.weight, module.scales, module.biases, module.group_size, module.bits)
+    rows, columns = weight.shape
+    if isinstance(module, nn.QuantizedEmbedding):
+        plain: nn.Module = nn.Embedding(rows, columns)
+    else:
+        plain = Linear(columns, rows, bias="bias" in module)
+    return plain.update({"weight": weight} | ({"bias": module.bias} if "bias" in module else {}))
 
 
 def _fits(quantization: Quantization, path: str, module: Any) -> bool:

@@ -71,7 +71,7 @@ class Linear(nn.Linear):
     """nn.Linear with `product`, for layers that often see a single row."""
 
     def __call__(self, x: mx.array) -> mx.array:
-        return product(x, self.weight, self.bias)
+        return product(x, self.weight, self.bias) if "bias" in self else x @ self.weight.T
 
 
 class DepthwiseConv1d(nn.Conv1d):
