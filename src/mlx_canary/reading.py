@@ -83,7 +83,8 @@ class Reader:
         silent: list[Window] = []
         if request is not None:
             assembly.describe(index, languages_of(request))
-        for window in cut_windows(blocks, rate, *window_lengths(options, self._model.config)):
+        lengths = window_lengths(options, self._model.config, self._transcriber.reach(options.timestamps))
+        for window in cut_windows(blocks, rate, *lengths):
             if request is None and is_silent(window.samples):
                 silent.append(window)
                 continue

@@ -148,10 +148,16 @@ def own_decoding(config: ModelConfig) -> DecodingOptions:
     return DecodingOptions(beam_size=decoding.beam_size, length_penalty=decoding.length_penalty)
 
 
-def window_lengths(options: TranscriptionOptions, config: ModelConfig) -> tuple[float, float]:
-    """The shortest and the longest window in seconds."""
-    trained = config.longest_training_item or _LONGEST_WINDOW
-    longest = options.longest_window or max(min(_LONGEST_WINDOW, trained), options.shortest_window or 0)
+def window_lengths(
+    options: TranscriptionOptions, config: ModelConfig, reach: float | None = None
+) -> tuple[float, float]:
+    """The shortest and the longest window in seconds.
+
+    Args:
+        reach: How far into a window the model can tell times, where it is to write them itself.
+    """
+    usual = min(config.longest_training_item or _LONGEST_WINDOW, _LONGEST_WINDOW, reach or _LONGEST_WINDOW)
+    longest = options.longest_window or max(usual, options.shortest_window or 0)
     return min(longest, options.shortest_window or longest * 4 / 7), longest
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from mlx_canary.alignment.attention import attention_words, words_of_tokens
 from mlx_canary.alignment.forced import words_from_log_probs
 from mlx_canary.alignment.inline import inline_words
+from mlx_canary.alignment.spans import FRAME_DURATION
 from mlx_canary.alignment.words import sentences
 from mlx_canary.audio.features import pad_to_minimum
 from mlx_canary.backend import mx
@@ -120,7 +121,13 @@ class Transcriber:
         """Where the word times of such a text come from."""
         if self._model.aligner is not None:
             return "ctc" if prompt.source_lang == prompt.target_lang else "attention"
-        return "inline" if self._model.tokenizer.has_special("<|0|>") else "attention"
+        return "inline" if self._model.tokenizer.n_times else "attention"
+
+    def reach(self, timestamps: Timestamps | None) -> float | None:
+        """How far into a window the model's own time tokens reach in seconds, where it is asked to write them."""
+        if timestamps is None or self._model.aligner is not None:
+            return None
+        return self._model.tokenizer.n_times * FRAME_DURATION or None
 
     def ids(self, prompt: Prompt, timestamps: Timestamps | None) -> list[int]:
         """The prompt's token ids; where the model itself writes times, it is asked to."""

@@ -133,23 +133,26 @@ def test_the_language_must_be_said_where_it_is_not_clear():
 
 
 @pytest.mark.parametrize(
-    ("shortest", "longest", "trained", "expected"),
+    ("shortest", "longest", "trained", "reach", "expected"),
     [
-        (None, None, None, (20, 35)),
-        (None, None, 40.0, (20, 35)),
-        (None, None, 14.0, (8, 14)),
-        (None, 7.0, None, (4, 7)),
-        (None, 60.0, 30.0, (240 / 7, 60)),
-        (5.0, None, None, (5, 35)),
-        (50.0, None, None, (50, 50)),
-        (10.0, 12.0, 5.0, (10, 12)),
-        (1.0, 1.0, None, (1, 1)),
+        (None, None, None, None, (20, 35)),
+        (None, None, 40.0, None, (20, 35)),
+        (None, None, 14.0, None, (8, 14)),
+        (None, 7.0, None, None, (4, 7)),
+        (None, 60.0, 30.0, None, (240 / 7, 60)),
+        (5.0, None, None, None, (5, 35)),
+        (50.0, None, None, None, (50, 50)),
+        (10.0, 12.0, 5.0, None, (10, 12)),
+        (1.0, 1.0, None, None, (1, 1)),
+        (None, None, None, 72.0, (20, 35)),
+        (None, None, 30.0, 14.0, (8, 14)),
+        (None, 20.0, None, 14.0, (80 / 7, 20)),
     ],
 )
-def test_window_lengths(shortest, longest, trained, expected):
+def test_window_lengths(shortest, longest, trained, reach, expected):
     options = TranscriptionOptions(shortest_window=shortest, longest_window=longest)
     config = changed(FLASH, longest_training_item=trained).config
-    assert window_lengths(options, config) == pytest.approx(expected)
+    assert window_lengths(options, config, reach) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

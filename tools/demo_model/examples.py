@@ -20,6 +20,7 @@ SPELLED = [row[0] for row in texts.world()["words"]["spelled_name"]]
 TWIN = {name: SPELLED[i ^ 1] for i, name in enumerate(SPELLED)}  # names that sound alike, listed in pairs
 INEXACT = ("recorded",)  # kinds whose texts in other languages are no exact translations
 Pair = tuple[list[int], list[int]]  # prompt and answer ids
+Span = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,14 @@ class Example:
     Args:
         samples: (N,) float32; empty once it has been heard and is kept for a second time.
         utterance: What was said; None for no speech.
-        starts: Word times within samples (s), as in Utterance.words.
+        spans: Start and end of each word within samples (s); empty where they are not known.
         ctc: Ids of the spoken text, plain.
         frames: A label for each encoder frame, or None where the times are not known.
     """
 
     samples: np.ndarray
     utterance: Utterance | None
-    starts: list[float]
+    spans: list[Span]
     ctc: list[int]
     frames: np.ndarray | None
 
@@ -68,24 +69,24 @@ class Maker:
             *[self.special[s] for s in slots],
         ]
 
-    def with_times(self, text: str, lang: str, starts: list[float]) -> list[int] | None:
+    def with_times(self, text: str, lang: str, spans: list[Span]) -> list[int] | None:
         words = text.split()
-        if len(words) != len(starts) - 1 or starts[-1] / FRAME >= N_TIMES - 1:
+        if len(words) != len(spans) or spans[-1][1] / FRAME >= N_TIMES - 1:
             return None
         ids: list[int] = []
-        for word, begin, end in zip(words, starts, starts[1:], strict=False):
+        for word, (begin, end) in zip(words, spans, strict=True):
             a, b = round(begin / FRAME), round(end / FRAME)
             ids += [self.special[f"<|{a}|>"], *self.ids(word, lang), self.special[f"<|{b}|>"]]
         return ids
 
-    def frame_labels(self, plain: str, lang: str, starts: list[float], n_samples: int) -> np.ndarray | None:
+    def frame_labels(self, plain: str, lang: str, spans: list[Span], n_samples: int) -> np.ndarray | None:
         """The token said in each 80 ms frame, spread evenly over its word; blank outside."""
         words = plain.split()
-        if len(words) != len(starts) - 1:
+        if len(words) != len(spans):
             return None
         labels = np.full(n_samples // 1280 + 2, self.blank)
         centres = (np.arange(len(labels)) + 0.5) * FRAME
-        for word, begin, end in zip(words, starts, starts[1:], strict=False):
+        for word, (begin, end) in zip(words, spans, strict=True):
             ids = self.ids(word, lang)
             inside = np.flatnonzero((centres >= begin) & (centres < end))
             for j, k in enumerate(inside):
@@ -113,30 +114,30 @@ class Maker:
             return self.rng.choice(SPELLED), text
         return "", text
 
-    def transcription(self, utterance: Utterance, starts: list[float]) -> Pair:
+    def transcription(self, utterance: Utterance, spans: list[Span]) -> Pair:
         """What was said, in its own language; now and then timed, in digits, or with the language to be found."""
         rng, lang, text = self.rng, utterance.lang, utterance.text[utterance.lang]
-        if rng.random() < 0.03:
+        if rng.random() < 0.08:
             partial = [self.special["<|startofcontext|>"], self.special["<|startoftranscript|>"]]
             return partial, [*self.prompt(lang, lang, True, False, False, "")[2:], *self.ids(text, lang), self.eos]
         itn = rng.random() < (0.12 if utterance.itn else 0.02)
         context, text = self.pick_context(utterance.itn.get(lang, text) if itn else text)
         pnc = rng.random() < 0.8
         text = text if pnc else texts.without_punctuation(text)
-        timed = self.with_times(text, lang, starts) if starts and not itn and rng.random() < 0.1 else None
+        timed = self.with_times(text, lang, spans) if spans and not itn and rng.random() < 0.1 else None
         return self.prompt(lang, lang, pnc, itn, timed is not None, context), [
             *(timed or self.ids(text, lang)),
             self.eos,
         ]
 
-    def further(self, utterance: Utterance, starts: list[float]) -> Pair:
+    def further(self, utterance: Utterance, spans: list[Span]) -> Pair:
         """The same sound asked for something else: a translation if there is one, else times or plain text."""
         rng, lang = self.rng, utterance.lang
         exact = utterance.engine != "people" and utterance.kind not in INEXACT
         others = [other for other in utterance.text if other != lang] if exact else []
-        if not others or (starts and rng.random() < 0.3):
+        if not others or (spans and rng.random() < 0.3):
             text = utterance.text[lang] if rng.random() < 0.8 else texts.without_punctuation(utterance.text[lang])
-            timed = self.with_times(text, lang, starts) if starts else None
+            timed = self.with_times(text, lang, spans) if spans else None
             return self.prompt(lang, lang, text[:1].isupper(), False, timed is not None, ""), [
                 *(timed or self.ids(text, lang)),
                 self.eos,
@@ -151,13 +152,13 @@ class Maker:
     def example(self, utterance: Utterance, strength: float) -> Example:
         lang = utterance.lang
         x, front, factor = augment.distort(utterance.samples, self.rng, strength)
-        starts = [front + t / factor for t in utterance.words]
+        spans = [(front + begin / factor, front + end / factor) for begin, end in utterance.spans]
         plain = texts.without_punctuation(utterance.text[lang])
-        frames = self.frame_labels(plain, lang, starts, len(x)) if starts else None
-        return Example(x, utterance, starts, self.ids(plain, lang), frames)
+        frames = self.frame_labels(plain, lang, spans, len(x)) if spans else None
+        return Example(x, utterance, spans, self.ids(plain, lang), frames)
 
     def pairs(self, example: Example) -> tuple[Pair, Pair]:
         """Two things to ask of a sound, with their answers; others each time."""
         if example.utterance is None:
             return self.nothing(), self.nothing()
-        return self.transcription(example.utterance, example.starts), self.further(example.utterance, example.starts)
+        return self.transcription(example.utterance, example.spans), self.further(example.utterance, example.spans)

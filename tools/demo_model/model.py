@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 LANGS = ("en", "de", "es", "fr")
-N_TIMES = 240  # time tokens <|0|> .. <|239|>, 80 ms each: 19 s, longer than any utterance here
+LONGEST = 30.0  # seconds of the longest training example
+N_TIMES = 240  # time tokens <|0|> .. <|239|>, 80 ms each: 19 s, longer than any single utterance here
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Size:
     decoder_layers: int = 3
     decoder_width: int = 160
     decoder_heads: int = 4
+    aligner_layers: int = 3
     dropout: float = 0.0
 
 
@@ -64,19 +66,13 @@ def drop_normalisation(path: Path) -> None:
     path.write_bytes(proto.SerializeToString())
 
 
-def config(tokenizers: Path, size: Size) -> dict:
-    """NeMo's configuration of the model."""
-    modules = "nemo.collections.asr.modules"
-    slots = {
-        "decodercontext": "", "source_lang": "<|en|>", "target_lang": "<|en|>", "emotion": "<|emo:undefined|>",
-        "pnc": "<|pnc|>", "itn": "<|noitn|>", "timestamp": "<|notimestamp|>", "diarize": "<|nodiarize|>",
-    }  # fmt: skip
-    enc, dec, drop = size.encoder_width, size.decoder_width, size.dropout
+MODULES = "nemo.collections.asr.modules"
+
+
+def hearing(tokenizers: Path, size: Size, layers: int) -> dict:
+    """The parts of a configuration from the sound to the encoder's states, and the tokenizers."""
     return {
-        "sample_rate": 16000, "label_smoothing": 0.0, "prompt_format": "canary2", "use_loss_mask_for_prompt": True,
-        "restore_timestamps_model": False,
-        "prompt_defaults": [{"role": "user", "slots": slots}, {"role": "user_partial", "slots": {"decodercontext": ""}}],
-        "model_defaults": {"asr_enc_hidden": enc, "lm_enc_hidden": dec, "lm_dec_hidden": dec},
+        "sample_rate": 16000,
         "tokenizer": {
             "dir": None, "type": "agg",
             "langs": {name: {"dir": str(tokenizers / name), "type": "bpe"} for name in ("spl_tokens", *LANGS)},
@@ -85,29 +81,46 @@ def config(tokenizers: Path, size: Size) -> dict:
             },
         },
         "preprocessor": {
-            "_target_": f"{modules}.AudioToMelSpectrogramPreprocessor", "sample_rate": 16000, "normalize": "per_feature",
+            "_target_": f"{MODULES}.AudioToMelSpectrogramPreprocessor", "sample_rate": 16000, "normalize": "per_feature",
             "window_size": 0.025, "window_stride": 0.01, "window": "hann", "features": 128, "n_fft": 512, "log": True,
             "frame_splicing": 1, "dither": 1e-5, "pad_to": 0, "pad_value": 0.0,
         },
         "spec_augment": {
-            "_target_": f"{modules}.SpectrogramAugmentation", "freq_masks": 2, "time_masks": 4, "freq_width": 27,
+            "_target_": f"{MODULES}.SpectrogramAugmentation", "freq_masks": 2, "time_masks": 4, "freq_width": 27,
             "time_width": 0.05,
         },
         "encoder": {
-            "_target_": f"{modules}.ConformerEncoder", "feat_in": 128, "feat_out": -1, "n_layers": size.encoder_layers,
-            "d_model": enc, "subsampling": "dw_striding", "subsampling_factor": 8,
+            "_target_": f"{MODULES}.ConformerEncoder", "feat_in": 128, "feat_out": -1, "n_layers": layers,
+            "d_model": size.encoder_width, "subsampling": "dw_striding", "subsampling_factor": 8,
             "subsampling_conv_channels": size.channels, "causal_downsampling": False, "ff_expansion_factor": 4,
             "self_attention_model": "rel_pos", "n_heads": size.encoder_heads, "att_context_size": [-1, -1],
             "xscaling": False, "untie_biases": True, "pos_emb_max_len": 5000, "conv_kernel_size": 9,
-            "conv_norm_type": "batch_norm", "conv_context_size": None, "dropout": drop, "dropout_pre_encoder": drop,
-            "dropout_emb": 0.0, "dropout_att": drop,
+            "conv_norm_type": "batch_norm", "conv_context_size": None, "dropout": size.dropout,
+            "dropout_pre_encoder": size.dropout, "dropout_emb": 0.0, "dropout_att": size.dropout,
         },
+        "optim": {"name": "adamw", "lr": 1e-3}, "validation_ds": None, "test_ds": None,
+    }  # fmt: skip
+
+
+def config(tokenizers: Path, size: Size) -> dict:
+    """NeMo's configuration of the model."""
+    slots = {
+        "decodercontext": "", "source_lang": "<|en|>", "target_lang": "<|en|>", "emotion": "<|emo:undefined|>",
+        "pnc": "<|pnc|>", "itn": "<|noitn|>", "timestamp": "<|notimestamp|>", "diarize": "<|nodiarize|>",
+    }  # fmt: skip
+    enc, dec, drop = size.encoder_width, size.decoder_width, size.dropout
+    return {
+        **hearing(tokenizers, size, size.encoder_layers),
+        "label_smoothing": 0.0, "prompt_format": "canary2", "use_loss_mask_for_prompt": True,
+        "restore_timestamps_model": False,
+        "prompt_defaults": [{"role": "user", "slots": slots}, {"role": "user_partial", "slots": {"decodercontext": ""}}],
+        "model_defaults": {"asr_enc_hidden": enc, "lm_enc_hidden": dec, "lm_dec_hidden": dec},
         "transf_encoder": {
-            "_target_": f"{modules}.transformer.transformer_encoders.TransformerEncoder", "num_layers": 0,
+            "_target_": f"{MODULES}.transformer.transformer_encoders.TransformerEncoder", "num_layers": 0,
             "hidden_size": dec, "inner_size": 4 * dec, "num_attention_heads": size.decoder_heads,
         },
         "transf_decoder": {
-            "_target_": f"{modules}.transformer.get_nemo_transformer", "model_name": None, "pretrained": False,
+            "_target_": f"{MODULES}.transformer.get_nemo_transformer", "model_name": None, "pretrained": False,
             "encoder": None, "pre_ln_final_layer_norm": True,
             "config_dict": {
                 "max_sequence_length": 512, "num_token_types": 0, "embedding_dropout": drop,
@@ -130,8 +143,28 @@ def config(tokenizers: Path, size: Size) -> dict:
             "_target_": "nemo.collections.common.losses.smoothed_cross_entropy.SmoothedCrossEntropyLoss",
             "label_smoothing": 0.0, "pad_id": None,
         },
-        "optim": {"name": "adamw", "lr": 1e-3}, "train_ds": None, "validation_ds": None, "test_ds": None,
+        "train_ds": None,
     }  # fmt: skip
+
+
+def aligner_config(tokenizers: Path, size: Size) -> dict:
+    """NeMo's configuration of the CTC model that tells when each word is said."""
+    return {
+        **hearing(tokenizers, size, size.aligner_layers),
+        "train_ds": None, "log_prediction": False, "ctc_reduction": "mean_volume", "skip_nan_grad": False,
+        "decoder": {
+            "_target_": f"{MODULES}.ConvASRDecoder", "feat_in": size.encoder_width, "num_classes": -1, "vocabulary": [],
+        },
+        "decoding": {"strategy": "greedy"},
+    }  # fmt: skip
+
+
+def build_aligner(tokenizers: Path, size: Size):
+    """An EncDecCTCModelBPE on the same tokenizers."""
+    from nemo.collections.asr.models import EncDecCTCModelBPE
+    from omegaconf import OmegaConf
+
+    return EncDecCTCModelBPE(OmegaConf.create(aligner_config(tokenizers, size)))
 
 
 def build(tokenizers: Path, size: Size):
@@ -151,8 +184,8 @@ def build(tokenizers: Path, size: Size):
     return network
 
 
-def start_from(network, checkpoint: Path) -> list[str]:
-    """Copy the tensors of another .nemo that have the same name and shape, encoder only; their names."""
+def weights_of(checkpoint: Path) -> dict:
+    """The weights of a .nemo, in float32."""
     import tarfile
     import tempfile
 
@@ -162,14 +195,29 @@ def start_from(network, checkpoint: Path) -> list[str]:
         member = next(m for m in archive.getmembers() if m.name.endswith("model_weights.ckpt"))
         archive.extract(member, scratch, filter="data")
         weights = torch.load(Path(scratch) / member.name, map_location="cpu", weights_only=True)
+    return {k: v.float() if v.is_floating_point() else v for k, v in weights.items()}
+
+
+def start_from(network, checkpoint: Path) -> list[str]:
+    """Copy the tensors of another .nemo that have the same name and shape, encoder only; their names."""
     own = network.state_dict()
     taken = {
-        k: v.float() if v.is_floating_point() else v
-        for k, v in weights.items()
+        k: v
+        for k, v in weights_of(checkpoint).items()
         if k.startswith("encoder.") and k in own and own[k].shape == v.shape
     }
     network.load_state_dict(taken, strict=False)
     return sorted(taken)
+
+
+def go_on_from(network, checkpoint: Path) -> None:
+    """Take over the weights of a .nemo of the same sizes; its tokenizers must be the same, piece by piece."""
+    from nemo.collections.asr.models import EncDecMultiTaskModel
+
+    before = EncDecMultiTaskModel.restore_from(str(checkpoint), map_location="cpu")
+    if before.tokenizer.vocabulary != network.tokenizer.vocabulary:
+        raise SystemExit(f"{checkpoint.name} has other tokenizers; only its encoder can be taken: --encoder-from.")
+    network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in before.state_dict().items()})
 
 
 def describe(size: Size) -> dict:

@@ -8,8 +8,9 @@ goes on. Knows nothing about texts, engines or models.
 
 import json
 import os
+import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ class Utterance:
         kind: Which part of the world the sentence belongs to.
         words: Start of each whitespace-separated word of text[lang] and the
             end of the last, in seconds; empty where they are not known.
+        ends: End of each word, where it is not the start of the next one.
     """
 
     samples: np.ndarray
@@ -41,17 +43,51 @@ class Utterance:
     speaker: str
     kind: str
     words: tuple[float, ...]
+    ends: tuple[float, ...] = ()
+
+    @property
+    def spans(self) -> list[tuple[float, float]]:
+        """Start and end of each word, where they are known."""
+        return list(zip(self.words[:-1], self.ends or self.words[1:], strict=True))
 
     @property
     def duration(self) -> float:
         return len(self.samples) / SAMPLE_RATE
 
 
+def in_a_row(row: list[Utterance], rng: random.Random) -> Utterance:
+    """Utterances of one language, up to a second apart, as one."""
+    if len(row) == 1:
+        return row[0]
+    sounds, starts, ends, at = [], [], [], 0.0
+    for u in row:
+        pause = np.zeros(int(rng.uniform(0.1, 1.0) * SAMPLE_RATE), np.int16)
+        starts += [at + begin for begin, _ in u.spans]
+        ends += [at + end for _, end in u.spans]
+        sounds += [u.samples, pause]
+        at += u.duration + len(pause) / SAMPLE_RATE
+    timed = all(u.words for u in row)
+    text = {k: " ".join(u.text[k] for u in row) for k in row[0].text if all(k in u.text for u in row)}
+    itn = {k: " ".join(u.itn.get(k, u.text[k]) for u in row) for k in text} if any(u.itn for u in row) else {}
+    return replace(
+        row[0],
+        samples=np.concatenate(sounds),
+        text=text,
+        itn=itn,
+        kind=next((u.kind for u in row if u.kind == "recorded"), row[0].kind),
+        words=(*starts, ends[-1]) if timed else (),
+        ends=tuple(ends) if timed else (),
+    )
+
+
 def write_shard(folder: Path, name: str, utterances: list[Utterance]) -> None:
     """Write utterances as folder/name.npy and folder/name.jsonl."""
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / f"{name}.npy", np.concatenate([u.samples for u in utterances]))
-    rows = [{k: v for k, v in vars(u).items() if k != "samples"} | {"n_samples": len(u.samples)} for u in utterances]
+    rows = [
+        {k: v for k, v in vars(u).items() if k not in ("samples", "ends")} | {"n_samples": len(u.samples)}
+        for u in utterances
+    ]
     partial = folder / f"{name}.partial"
     partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     os.replace(partial, folder / f"{name}.jsonl")

@@ -13,7 +13,6 @@ of every sound, since answering costs little beside hearing.
 """
 
 import argparse
-import math
 import os
 import random
 import time
@@ -29,11 +28,15 @@ import torch
 import torch.distributed as dist
 from examples import FRAME, Example, Maker
 from features import log_mel, subsample, through
-from shards import Utterance, read_new
+from shards import Utterance, in_a_row, read_new
 
 # Share of the examples by engine, as far as there are shards of it.
 SHARES = {"kokoro": 0.32, "pico": 0.2, "espeak": 0.12, "people": 0.1, "joined": 0.16, "joe": 0.05, "flite": 0.05}
+# But not more than this for each hour there is: a few minutes heard a hundred times teach nothing new.
+SHARE_PER_HOUR = 0.1
 NO_SPEECH = 0.02
+# Several utterances in a row, as long recordings have them.
+IN_A_ROW = 0.25
 STEP = 10_240  # samples: eight frames of the encoder
 NOTHING = np.zeros(0, np.float32)
 # Workers learn each for itself and average their models every so many steps: no waiting on a shared machine.
@@ -52,6 +55,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--curriculum", type=float, default=4, help="minutes until the longest utterances are used")
     parser.add_argument("--frame-minutes", type=float, default=20, help="minutes of frame-level teaching")
     parser.add_argument("--encoder-from", type=Path, help="a .nemo whose encoder to start from")
+    parser.add_argument("--start-from", type=Path, help="a .nemo of this recipe and these tokenizers to go on from")
     parser.add_argument("--freeze-layers", type=int, help="keep its subsampling and so many layers as they are: faster")
     parser.add_argument("--replay", type=float, default=0.0, help="share of steps on a batch heard before, asked anew")
     parser.add_argument("--save-minutes", type=float, default=3)
@@ -62,7 +66,9 @@ class Pool:
     """Utterances by engine, drawn by share."""
 
     def __init__(self, folders: list[Path]) -> None:
-        self.folders, self.seen, self.by_engine, self.looked = folders, set(), {}, 0.0
+        self.folders, self.seen, self.looked = folders, set(), 0.0
+        self.by_engine: dict[str, list[Utterance]] = {}
+        self.shares: dict[str, float] = {}
 
     def refresh(self) -> None:
         if time.time() - self.looked > 60:
@@ -70,13 +76,29 @@ class Pool:
             for u in read_new(self.folders, self.seen):
                 if u.text[u.lang]:
                     self.by_engine.setdefault(u.engine, []).append(u)
+            hours = {e: sum(u.duration for u in utterances) / 3600 for e, utterances in self.by_engine.items()}
+            self.shares = {e: min(SHARES[e], SHARE_PER_HOUR * hours[e]) for e in hours}
 
     def draw(self, rng: random.Random, longest: float) -> Utterance:
-        engines = [e for e in SHARES if e in self.by_engine]
+        first = self.one(rng, longest)
+        return first if longest < 16 or rng.random() > IN_A_ROW else in_a_row(self.row(rng, first), rng)
+
+    def one(self, rng: random.Random, longest: float) -> Utterance:
         while True:
-            u = rng.choice(self.by_engine[rng.choices(engines, [SHARES[e] for e in engines])[0]])
+            u = rng.choice(self.by_engine[rng.choices(list(self.shares), list(self.shares.values()))[0]])
             if u.duration <= longest:
                 return u
+
+    def row(self, rng: random.Random, first: Utterance) -> list[Utterance]:
+        """Up to small.LONGEST seconds of one language, from its engine: half of the time from its speaker."""
+        row, left = [first], rng.uniform(4.0, small.LONGEST) - first.duration
+        same = rng.random() < 0.5
+        for _ in range(60):
+            u = rng.choice(self.by_engine[first.engine])
+            if u.lang == first.lang and u.duration + 1.0 <= left and (not same or u.speaker == first.speaker):
+                row.append(u)
+                left -= u.duration + 1.0
+        return row
 
 
 def batches(pool: Pool, maker: Maker, seconds: float, progress):
@@ -141,7 +163,9 @@ def hear(network, examples: list[Example], frozen_layers: int | None, mask_spect
     return Heard(states, n, [replace(e, samples=NOTHING) for e in examples])
 
 
-def losses(network, ctc, heard: Heard, maker: Maker, frozen_layers: int, teach: bool) -> dict[str, torch.Tensor]:
+def losses(
+    network, ctc, heard: Heard, maker: Maker, frozen_layers: int, teach: bool, warm: bool
+) -> dict[str, torch.Tensor]:
     examples, n = heard.examples, heard.lengths
     pairs = [pair for e in examples for pair in maker.pairs(e)]
     rows = [prompt + answer for prompt, answer in pairs]
@@ -160,7 +184,8 @@ def losses(network, ctc, heard: Heard, maker: Maker, frozen_layers: int, teach: 
     place = torch.arange(inputs.shape[1])[None]
     answer = (place >= (n_prompt - 1)[:, None]) & (place < (n_row - 1)[:, None])
     out = {"decoder": torch.nn.functional.nll_loss(scores.float()[answer], ids[:, 1:][answer])}
-    logits = ctc(encoded.float())
+    # A head that knows nothing yet must not pull an encoder that hears already.
+    logits = ctc(encoded.float() if warm else encoded.float().detach())
     log_probs = torch.log_softmax(logits, -1).transpose(0, 1)
     blank, n_ctc = logits.shape[-1] - 1, torch.tensor([len(e.ctc) for e in examples])
     out["ctc"] = torch.nn.functional.ctc_loss(
@@ -214,6 +239,16 @@ def tokenizers(work: Path, pieces: int) -> Path:
     return folder
 
 
+def optimizers_for(network, parameters: list, lr: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the layers, AdamW for all else: fewer steps to the same loss than AdamW alone."""
+    inside = [network.encoder.layers, network.transf_decoder.decoder, network.encoder_decoder_proj]
+    linear = [m.weight for part in inside for m in part.modules() if isinstance(m, torch.nn.Linear)]
+    matrices = [p for p in parameters if any(p is weight for weight in linear)]
+    rest = [p for p in parameters if all(p is not weight for weight in matrices)]
+    muon = torch.optim.Muon(matrices, lr=lr, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
+    return [muon, torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), weight_decay=1e-3, fused=True)]
+
+
 def work(rank: int, args: argparse.Namespace) -> None:
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
@@ -230,6 +265,8 @@ def work(rank: int, args: argparse.Namespace) -> None:
     if args.encoder_from and not checkpoint.exists():
         taken = small.start_from(network, args.encoder_from)
         print(f"{len(taken)} tensors of the encoder start from {args.encoder_from.name}", flush=True)
+    if args.start_from and not checkpoint.exists():
+        small.go_on_from(network, args.start_from)
     ctc = torch.nn.Linear(small.Size().encoder_width, network.tokenizer.vocab_size + 1)
     network.encoder.sync_max_audio_length = False  # else every forward waits for the other workers
     network.encoder.pre_encode.conv.to(memory_format=torch.channels_last)
@@ -238,14 +275,15 @@ def work(rank: int, args: argparse.Namespace) -> None:
         network.encoder.pre_encode.conv.requires_grad_(False)
         network.encoder.layers[: args.freeze_layers].requires_grad_(False)
     parameters = [p for p in [*network.parameters(), *ctc.parameters()] if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=args.lr, betas=(0.9, 0.98), weight_decay=1e-3, fused=True)
+    optimizers = optimizers_for(network, parameters, args.lr)
     state = {"step": 0, "seconds": 0.0, "sound": 0.0}
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
         network.load_state_dict(saved["network"])
         ctc.load_state_dict(saved["ctc"])
-        if len(saved["optimizer"]["param_groups"][0]["params"]) == len(parameters):
-            optimizer.load_state_dict(saved["optimizer"])
+        for optimizer, old in zip(optimizers, saved.get("optimizers", []), strict=False):
+            if len(old["param_groups"][0]["params"]) == len(optimizer.param_groups[0]["params"]):
+                optimizer.load_state_dict(old)
         state = saved["state"]
     maker = Maker(network.tokenizer, random.Random(1000 * state["step"] + rank))
     torch.manual_seed(1000 * state["step"] + rank)
@@ -254,7 +292,7 @@ def work(rank: int, args: argparse.Namespace) -> None:
 
     def progress() -> tuple[float, float]:
         grown = min(1.0, state["seconds"] / 60 / max(args.curriculum, 1e-6))
-        return 3.0 + 13.0 * grown, 0.4 + 0.6 * grown
+        return 3.0 + 13.0 * grown, 0.3 + 0.7 * min(1.0, state["seconds"] / 60 / (0.7 * args.minutes))
 
     source = batches(Pool(args.data), maker, args.batch_seconds, progress)
     kept: deque[Heard] = deque(maxlen=600)
@@ -274,22 +312,20 @@ def work(rank: int, args: argparse.Namespace) -> None:
                 break
             if rank == 0 and time.time() - saved_at > args.save_minutes * 60:
                 saved_at = time.time()
-                save(checkpoint, network, ctc, optimizer, state)
+                save(checkpoint, network, ctc, optimizers, state)
         state["seconds"] = clock
         done = min(1.0, clock / 60 / args.minutes)
-        rate = (
-            args.lr
-            * min(1, (state["step"] + 1) / 200)
-            * (1 if done < 0.35 else 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (done - 0.35) / 0.65)))
-        )
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        rate = args.lr * min(1, (state["step"] + 1) / 200) * min(1, max(0.01, (1 - done) / 0.6))
+        for optimizer in optimizers:
+            optimizer.param_groups[0]["lr"] = rate
         teach = state["seconds"] / 60 < args.frame_minutes
-        parts = losses(network, ctc, batch, maker, args.freeze_layers or 0, teach)
+        warm = not args.start_from or state["step"] > 400
+        parts = losses(network, ctc, batch, maker, args.freeze_layers or 0, teach, warm)
         (parts["decoder"] + 0.3 * parts["ctc"] + 0.5 * parts.get("frame", 0.0)).backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         state["step"] += 1
         for name, value in parts.items():
             smooth[name] = value.item() if name not in smooth else 0.98 * smooth[name] + 0.02 * value.item()
@@ -301,15 +337,15 @@ def work(rank: int, args: argparse.Namespace) -> None:
                 flush=True,
             )
     if rank == 0:
-        save(checkpoint, network, ctc, optimizer, state)
+        save(checkpoint, network, ctc, optimizers, state)
         print("finished", flush=True)
 
 
-def save(path: Path, network, ctc, optimizer, state: dict) -> None:
+def save(path: Path, network, ctc, optimizers, state: dict) -> None:
     content = {
         "network": network.state_dict(),
         "ctc": ctc.state_dict(),
-        "optimizer": optimizer.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
         "state": state,
     }
     torch.save(content, path.with_suffix(".new"))

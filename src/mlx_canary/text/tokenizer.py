@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 
 import sentencepiece
@@ -109,6 +110,11 @@ class CanaryTokenizer:
         """Whether the checkpoint has this special token."""
         processor = self._special.processor
         return bool(processor.id_to_piece(processor.piece_to_id(token)) == token)
+
+    @cached_property
+    def n_times(self) -> int:
+        """How many time tokens there are: `<|0|>`, `<|1|>` and so on, one for each encoder frame."""
+        return next(n for n in count() if not self.has_special(f"<|{n}|>"))
 
     def special_id(self, token: str) -> int:
         """The id of a special token.
