@@ -109,7 +109,7 @@ def by_inline_tokens(model: LoadedModel, recording: Recording) -> tuple[Word, ..
 
 def by_ctc(model: LoadedModel, recording: Recording) -> tuple[Word, ...]:
     assert model.aligner is not None
-    return align_words(recording.text, recording.audio, model.aligner, model.tokenizer)
+    return align_words(recording.text, recording.audio, model.aligner, model.tokenizer, recording.lang)
 
 
 def by_characters(_: LoadedModel, recording: Recording) -> tuple[Word, ...]:

@@ -38,7 +38,7 @@ def align_recording(model: LoadedModel, blocks: Iterable[Samples], text: str, pr
     """
     rate = model.config.preprocessor.sample_rate
     if model.aligner is not None:
-        words, duration = _by_ctc(model, model.aligner, blocks, text)
+        words, duration = _by_ctc(model, model.aligner, blocks, text, prompt.source_lang)
     else:
         samples = _single_window(blocks, rate)
         words, duration = _by_attention(model, samples, text, prompt), len(samples) / rate
@@ -47,7 +47,9 @@ def align_recording(model: LoadedModel, blocks: Iterable[Samples], text: str, pr
     return Transcript(sentences(words), prompt.source_lang, prompt.source_lang, duration)
 
 
-def _by_ctc(model: LoadedModel, aligner: Aligner, blocks: Iterable[Samples], text: str) -> tuple[Sequence[Word], float]:
+def _by_ctc(
+    model: LoadedModel, aligner: Aligner, blocks: Iterable[Samples], text: str, language: str
+) -> tuple[Sequence[Word], float]:
     config = aligner.preprocessor.config
     # Windows of whole encoder frames follow each other without a gap in time.
     frame = config.hop_length * aligner.network.encoder.subsampling_factor
@@ -59,8 +61,8 @@ def _by_ctc(model: LoadedModel, aligner: Aligner, blocks: Iterable[Samples], tex
         duration = window.end
     if not parts or not text.strip():
         return (), duration
-    frames = np.concatenate(parts)
-    return words_from_log_probs(text, frames, model.tokenizer, duration, frame / config.sample_rate), duration
+    frames, seconds = np.concatenate(parts), frame / config.sample_rate
+    return words_from_log_probs(text, frames, model.tokenizer, duration, seconds, language=language), duration
 
 
 def _pad_after(samples: Samples, sample_rate: int) -> Samples:

@@ -93,7 +93,8 @@ def _overlapping(model: LoadedModel, samples: Samples, prompt: Prompt, timestamp
     chunks = _decode(model, model.preprocessor(windows), ids, limit, prompt)
     if not timestamps or model.aligner is None:
         return NemoTranscript(model.tokenizer.decode(merge_windows(chunks)), tuple(map(tuple, chunks)))
-    spans = [_token_times(model, model.aligner, w, tokens) for w, tokens in zip(windows, chunks, strict=True)]
+    language = prompt.target_lang
+    spans = [_token_times(model, model.aligner, w, tokens, language) for w, tokens in zip(windows, chunks, strict=True)]
     merged = merge_windows([[span.token_id for span in window] for window in spans])
     lengths = [_encoded_length(model, len(window)) for window in windows]
     words = group_words(_on_one_clock(spans, lengths, merged))
@@ -117,11 +118,11 @@ def _decode(
 
 
 def _token_times(
-    model: LoadedModel, aligner: Aligner, samples: Samples, tokens: Sequence[int]
+    model: LoadedModel, aligner: Aligner, samples: Samples, tokens: Sequence[int], language: str
 ) -> tuple[TokenSpan, ...]:
     log_probs, (n_frames,) = aligner.network(aligner.preprocessor([samples]))
     text = model.tokenizer.decode(tokens)
-    return align_ctc(text, np.array(log_probs[0, :n_frames]), model.tokenizer, whole=True).tokens
+    return align_ctc(text, np.array(log_probs[0, :n_frames]), model.tokenizer, whole=True, language=language).tokens
 
 
 def _encoded_length(model: LoadedModel, n_samples: int) -> int:

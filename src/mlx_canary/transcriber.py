@@ -235,7 +235,8 @@ class Transcriber:
             log_probs, (n_frames,) = model.aligner.network(model.aligner.preprocessor([samples]))
             text = model.tokenizer.decode(hypothesis.tokens, skip_special=True)
             try:
-                return list(words_from_log_probs(text, np.array(log_probs[0, :n_frames]), model.tokenizer, duration))
+                frames, language = np.array(log_probs[0, :n_frames]), prompt.target_lang
+                return list(words_from_log_probs(text, frames, model.tokenizer, duration, language=language))
             except AlignmentError:
                 method = "attention"  # more tokens than frames: the aligner has no way through
         if method == "inline":

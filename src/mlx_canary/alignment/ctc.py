@@ -39,18 +39,20 @@ def align_ctc(
     tokenizer: CanaryTokenizer,
     whole: bool = False,
     frame_duration: float = FRAME_DURATION,
+    language: str | None = None,
 ) -> CTCAlignment:
     """Find where a text was spoken, as NeMo does.
 
     Args:
         text: Any text; runs of spaces count as one.
         log_probs: (S, V + 1) float32 of the valid frames, the blank last.
-        tokenizer: The CTC model's, not aggregate.
+        tokenizer: The CTC model's.
         whole: Tokenise the text as one word, as NeMo does for chunks that it will merge; then words and segments are
             one each, and the tokens are what is wanted.
         frame_duration: Seconds of one frame.
+        language: Of the text; aggregate tokenizers need it.
     """
-    plan = plan_text(text, tokenizer, log_probs.shape[1] - 1, len(log_probs), whole)
+    plan = plan_text(text, tokenizer, log_probs.shape[1] - 1, len(log_probs), whole, language)
     clock = _Clock.read(viterbi(log_probs, plan.states), frame_duration)
     return _timed(plan, clock, tokenizer)
 

@@ -21,14 +21,17 @@ from mlx_canary.text.tokenizer import CanaryTokenizer
 from mlx_canary.types import Audio, Segment, Word
 
 
-def align_text(text: str, audio: Audio, aligner: Aligner, tokenizer: CanaryTokenizer) -> tuple[Segment, ...]:
+def align_text(
+    text: str, audio: Audio, aligner: Aligner, tokenizer: CanaryTokenizer, language: str | None = None
+) -> tuple[Segment, ...]:
     """When the words of a text were spoken.
 
     Args:
         text: What is said in the recording. Its line breaks and runs of spaces count as one space.
         audio: (N,) at the aligner's sample rate, at most what one window of the encoder holds.
         aligner: The auxiliary CTC model.
-        tokenizer: The checkpoint's, not aggregate.
+        tokenizer: The checkpoint's.
+        language: Of the text; aggregate tokenizers need it.
 
     Returns:
         One segment for each sentence, with its words. Their texts, joined by spaces, are the given text.
@@ -36,10 +39,12 @@ def align_text(text: str, audio: Audio, aligner: Aligner, tokenizer: CanaryToken
     Raises:
         AlignmentError: Another sample rate, or more tokens than the recording has frames.
     """
-    return sentences(align_words(text, audio, aligner, tokenizer))
+    return sentences(align_words(text, audio, aligner, tokenizer, language))
 
 
-def align_words(text: str, audio: Audio, aligner: Aligner, tokenizer: CanaryTokenizer) -> tuple[Word, ...]:
+def align_words(
+    text: str, audio: Audio, aligner: Aligner, tokenizer: CanaryTokenizer, language: str | None = None
+) -> tuple[Word, ...]:
     """The same without the segments: when each word of a text was spoken."""
     config = aligner.preprocessor.config
     if audio.sample_rate != config.sample_rate:
@@ -54,7 +59,7 @@ def align_words(text: str, audio: Audio, aligner: Aligner, tokenizer: CanaryToke
     shift = max(0, len(padded) - len(audio.samples)) // 2 / audio.sample_rate
     frame_duration = config.hop_length / config.sample_rate * aligner.network.encoder.subsampling_factor
     return words_from_log_probs(
-        text, np.array(log_probs[0, :n_frames]), tokenizer, audio.duration, frame_duration, shift
+        text, np.array(log_probs[0, :n_frames]), tokenizer, audio.duration, frame_duration, shift, language
     )
 
 
@@ -65,27 +70,29 @@ def words_from_log_probs(
     duration: float,
     frame_duration: float = FRAME_DURATION,
     shift: float = 0.0,
+    language: str | None = None,
 ) -> tuple[Word, ...]:
     """When each word of a text was spoken, from log-probabilities that are already there.
 
     Args:
         text: What is said.
         log_probs: (S, V + 1) float32 of the valid frames, the blank last.
-        tokenizer: The CTC model's, not aggregate.
+        tokenizer: The CTC model's.
         duration: Length of the recording in seconds.
         frame_duration: Seconds of one frame.
         shift: How long before the recording the first frame begins, in seconds.
+        language: Of the text; aggregate tokenizers need it.
 
     Raises:
         AlignmentError: The text has more tokens than there are frames.
     """
-    needed = frames_needed(plan_text(text, tokenizer, log_probs.shape[1] - 1).states)
+    needed = frames_needed(plan_text(text, tokenizer, log_probs.shape[1] - 1, language=language).states)
     if needed > len(log_probs):
         raise AlignmentError(
             f"The text needs at least {needed * frame_duration:.2f} s to be spoken ({needed} frames of "
             f"{frame_duration:g} s), the recording has {duration:.2f} s. Is it the text of this recording?"
         )
-    spans = align_ctc(text, log_probs, tokenizer, frame_duration=frame_duration).words
+    spans = align_ctc(text, log_probs, tokenizer, frame_duration=frame_duration, language=language).words
     return spans_to_words([_earlier(span, shift) for span in spans], duration)
 
 

@@ -59,21 +59,27 @@ class TextPlan:
 
 
 def plan_text(
-    text: str, tokenizer: CanaryTokenizer, blank_id: int, n_frames: int | None = None, whole: bool = False
+    text: str,
+    tokenizer: CanaryTokenizer,
+    blank_id: int,
+    n_frames: int | None = None,
+    whole: bool = False,
+    language: str | None = None,
 ) -> TextPlan:
     """The states of a text.
 
     Args:
         text: Any text; runs of spaces count as one.
-        tokenizer: The CTC model's, not aggregate.
+        tokenizer: The CTC model's.
         blank_id: The state between tokens.
         n_frames: Where the text has more tokens than this, the plan is empty.
         whole: The text is one segment and one word.
+        language: Of the text; aggregate tokenizers need it. (NeMo aligns with single ones only.)
     """
     text = " ".join(text.split())
-    if not text or (n_frames is not None and len(tokenizer.encode(text)) > n_frames):
+    if not text or (n_frames is not None and len(tokenizer.encode(text, language)) > n_frames):
         return TextPlan(np.array([blank_id]), ())
-    pieces = _Pieces(tokenizer)
+    pieces = _Pieces(tokenizer, language)
     ids: list[int] = []
     segments: list[SegmentPlan] = []
     segment_first = 1
@@ -109,6 +115,7 @@ class _Pieces:
     """Tokenises words; where one holds the text of the unknown token, that becomes the unknown token."""
 
     tokenizer: CanaryTokenizer
+    language: str | None
 
     def of(self, text: str, strip: bool = False) -> list[tuple[str, int]]:
         unknown_id = self.tokenizer.special_id("<unk>")
@@ -117,5 +124,6 @@ class _Pieces:
         for n, part in enumerate(text.split(self.tokenizer.decode([unknown_id]).strip())):
             spelled += [unknown] if n else []
             part = part.strip() if strip else part
-            spelled += zip(self.tokenizer.encode_pieces(part), self.tokenizer.encode(part), strict=True)
+            ids = self.tokenizer.encode(part, self.language)
+            spelled += zip(self.tokenizer.encode_pieces(part, self.language), ids, strict=True)
         return spelled
