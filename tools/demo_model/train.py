@@ -36,7 +36,8 @@ SHARES = {"kokoro": 0.32, "pico": 0.2, "espeak": 0.12, "people": 0.1, "joined": 
 SHARE_PER_HOUR = 0.1
 NO_SPEECH = 0.02
 # Several utterances in a row, as long recordings have them.
-IN_A_ROW = 0.25
+IN_A_ROW = 0.12
+SELDOM = 0.04  # how often what is not in --focus is taken when it is drawn
 STEP = 10_240  # samples: eight frames of the encoder
 NOTHING = np.zeros(0, np.float32)
 # Workers learn each for itself and average their models every so many steps: no waiting on a shared machine.
@@ -58,6 +59,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--start-from", type=Path, help="a .nemo of this recipe and these tokenizers to go on from")
     parser.add_argument("--freeze-layers", type=int, help="keep its subsampling and so many layers as they are: faster")
     parser.add_argument("--replay", type=float, default=0.0, help="share of steps on a batch heard before, asked anew")
+    parser.add_argument("--focus", default="", help="kinds of sentences, with commas; others are drawn seldom")
+    parser.add_argument("--mask-spectrum", action="store_true", help="SpecAugment: once it hears well")
+    parser.add_argument("--strength", type=float, default=1.0, help="of the distortions in the end")
     parser.add_argument("--save-minutes", type=float, default=3)
     return parser.parse_args()
 
@@ -65,7 +69,8 @@ def arguments() -> argparse.Namespace:
 class Pool:
     """Utterances by engine, drawn by share."""
 
-    def __init__(self, folders: list[Path]) -> None:
+    def __init__(self, folders: list[Path], focus: str = "") -> None:
+        self.focus = set(filter(None, focus.split(",")))
         self.folders, self.seen, self.looked = folders, set(), 0.0
         self.by_engine: dict[str, list[Utterance]] = {}
         self.shares: dict[str, float] = {}
@@ -86,7 +91,8 @@ class Pool:
     def one(self, rng: random.Random, longest: float) -> Utterance:
         while True:
             u = rng.choice(self.by_engine[rng.choices(list(self.shares), list(self.shares.values()))[0]])
-            if u.duration <= longest:
+            wanted = not self.focus or u.kind in self.focus or u.engine == "joined" or rng.random() < SELDOM
+            if u.duration <= longest and wanted:
                 return u
 
     def row(self, rng: random.Random, first: Utterance) -> list[Utterance]:
@@ -95,6 +101,8 @@ class Pool:
         same = rng.random() < 0.5
         for _ in range(60):
             u = rng.choice(self.by_engine[first.engine])
+            if self.focus and u.kind not in self.focus and first.engine != "joined":
+                continue
             if u.lang == first.lang and u.duration + 1.0 <= left and (not same or u.speaker == first.speaker):
                 row.append(u)
                 left -= u.duration + 1.0
@@ -292,15 +300,15 @@ def work(rank: int, args: argparse.Namespace) -> None:
 
     def progress() -> tuple[float, float]:
         grown = min(1.0, state["seconds"] / 60 / max(args.curriculum, 1e-6))
-        return 3.0 + 13.0 * grown, 0.3 + 0.7 * min(1.0, state["seconds"] / 60 / (0.7 * args.minutes))
+        return 3.0 + 13.0 * grown, args.strength * (0.3 + 0.7 * min(1.0, state["seconds"] / 60 / (0.7 * args.minutes)))
 
-    source = batches(Pool(args.data), maker, args.batch_seconds, progress)
+    source = batches(Pool(args.data, args.focus), maker, args.batch_seconds, progress)
     kept: deque[Heard] = deque(maxlen=600)
     while True:
         if kept and maker.rng.random() < args.replay:
             batch = maker.rng.choice(kept)
         else:
-            batch = hear(network, next(source), args.freeze_layers, state["step"] > 1500)
+            batch = hear(network, next(source), args.freeze_layers, args.mask_spectrum)
             if args.replay:
                 kept.append(batch)
         sound += float(batch.lengths.sum()) * FRAME
