@@ -103,12 +103,3 @@ CANARY_MODELS: dict[str, PublishedModel] = {
         vocabulary=4128,
     ),
 }
-
-DEMO_SIZES = (8, 144, 3, 1348)
-"""The demo checkpoint's, as in `PublishedModel.sizes`."""
-
-DEMO_LANGUAGES = LanguageConfig(spoken=("en", "de"), translation="any", translated=("en", "de"), pnc_switch=False)
-"""What it learned; its tokenizer has Spanish and French too."""
-
-DEMO_LONGEST_TRAINING_ITEM = 4.0
-"""In seconds: it was trained on single short sentences, and loses words where a window holds several."""

@@ -32,9 +32,6 @@ from mlx_canary.conversion.translate import (
 from mlx_canary.errors import CanaryError, ConversionError
 from mlx_canary.registry import (
     CANARY_MODELS,
-    DEMO_LANGUAGES,
-    DEMO_LONGEST_TRAINING_ITEM,
-    DEMO_SIZES,
     PublishedModel,
 )
 from mlx_canary.text.tokenizer import SPECIAL, CanaryTokenizer
@@ -109,7 +106,6 @@ def _model_config(
     decoder = decoder_config(nemo.config, _output_size(nemo))
     sizes = (encoder.n_layers, encoder.d_model, decoder.n_layers, tokenizer.size)
     published = _published(stem, sizes)
-    is_demo = stem == "demo" and sizes == DEMO_SIZES
     if stem in CANARY_MODELS and published is None:
         notes.append(f"It is called {stem} but has other sizes, so it is treated as a model of its own.")
     return validated(
@@ -124,8 +120,8 @@ def _model_config(
             tokenizer=_tokenizer_config(tokenizer),
             prompt=prompt_config(nemo.config, prompt_format),
             decoding=decoding_config(nemo.config),
-            languages=published.languages if published else DEMO_LANGUAGES if is_demo else _languages(tokenizer),
-            longest_training_item=DEMO_LONGEST_TRAINING_ITEM if is_demo else longest_training_item(nemo.config),
+            languages=published.languages if published else _languages(tokenizer),
+            longest_training_item=longest_training_item(nemo.config),
             aligner=_aligner_config(nemo, tokenizer, notes),
             source=SourceConfig(
                 file=nemo.path.name,
