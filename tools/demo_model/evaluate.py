@@ -148,14 +148,14 @@ class Evaluation:
         }
         self.log.write(json.dumps(row, ensure_ascii=False) + "\n")
 
-    def transcribe(self, utterances: list[Utterance]) -> None:
+    def transcribe(self, utterances: list[Utterance], task: str = "transcribe") -> None:
         scores: dict[tuple[str, str], Score] = {}
         for u, ids in zip(utterances, self.run("transcribe", utterances), strict=True):
             found, wanted = written(self.network, ids), u.text[u.lang]
             scores.setdefault((u.engine, u.lang), Score(fold=u.lang == "es")).add(found, wanted)
-            self.note("transcribe", u, found, wanted)
+            self.note(task, u, found, wanted)
         for (engine, lang), score in sorted(scores.items()):
-            self.results.setdefault("transcribe", {})[f"{engine} {lang}"] = score.summary(False)
+            self.results.setdefault(task, {})[f"{engine} {lang}"] = score.summary(False)
 
     def variants(self, utterances: list[Utterance]) -> None:
         numbers = [u for u in utterances if u.itn]
@@ -224,15 +224,20 @@ def main() -> None:
     parser.add_argument(
         "--every-other-task", type=int, default=1, help="and of these every n-th for all but transcription"
     )
+    parser.add_argument("--focus", default="", help="kinds that were learned: others are scored apart, in one task only")
     parser.add_argument("--quick", action="store_true", help="transcription only")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     network = load(args.model)
     held_out = read_new([args.test], set())[:: args.every]
     recordings = [u for path in args.manifest for u in manifest(path, args.audio)][:: args.every]
     run = Evaluation(network, args.out)
+    focus = set(filter(None, args.focus.split(",")))
+    others = [u for u in held_out if focus and u.kind not in focus and u.engine != "joined"]
+    held_out = [u for u in held_out if not any(u is other for other in others)]
     run.transcribe(held_out + recordings)
+    run.transcribe(others, "transcribe, other kinds")
     if not args.quick:
         held_out, recordings = held_out[:: args.every_other_task], recordings[:: args.every_other_task]
         synthetic = [u for u in held_out if u.engine != "joined"]
