@@ -22,7 +22,7 @@ LANGUAGES = ("en", "de", "es", "fr")
 
 def recordings(rows, **more):
     """The rows, each under its file's name."""
-    return pytest.mark.parametrize("row", [pytest.param(row, id=row["file"]) for row in rows], **more)
+    return pytest.mark.parametrize("row", [pytest.param(row, id=row["audio_filepath"]) for row in rows], **more)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_texts_are_nemos(demo, row):
     """The spoken language and three translations, in float32 from the same half-precision file."""
     for target in LANGUAGES:
         task = "transcribe" if target == row["lang"] else "translate"
-        found = demo.transcribe(FOLDER / row["file"], language=row["lang"], task=task, target_lang=target)
+        found = demo.transcribe(FOLDER / row["audio_filepath"], language=row["lang"], task=task, target_lang=target)
         assert found.text == row["nemo"][target], target
 
 
@@ -64,7 +64,7 @@ def test_the_aligner_knows_when_known_words_begin(with_aligner):
     errors = [
         error
         for row in TIMED
-        for error in start_errors(with_aligner.align(FOLDER / row["file"], row["text"], language=row["lang"]), row)
+        for error in start_errors(with_aligner.align(FOLDER / row["audio_filepath"], row["text"], language=row["lang"]), row)
     ]
     assert np.median(errors) <= 0.08
     assert np.quantile(errors, 0.9) <= 0.16
@@ -73,7 +73,7 @@ def test_the_aligner_knows_when_known_words_begin(with_aligner):
 @recordings(TIMED)
 def test_texts_are_timed_by_the_aligner(with_aligner, row):
     """A model with an aligner times its own words by it: the same times as for the text given."""
-    path, lang = FOLDER / row["file"], row["lang"]
+    path, lang = FOLDER / row["audio_filepath"], row["lang"]
     found = with_aligner.transcribe(path, language=lang, timestamps="word")
     given = with_aligner.align(path, found.text, language=lang)
     times = [[(w.text, w.start, w.end) for s in each.segments for w in s.words] for each in (found, given)]

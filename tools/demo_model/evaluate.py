@@ -38,9 +38,16 @@ def load(path: Path):
     return network.eval()
 
 
+def at_least_a_second(sound: np.ndarray) -> np.ndarray:
+    """Zeros before and after a short sound, as NeMo's transcribe() adds them."""
+    missing = max(0, 16_000 - len(sound))
+    return np.pad(sound, (missing // 2, missing - missing // 2))
+
+
 @torch.no_grad()
 def decode(network, sounds: list[np.ndarray], prompts: list[list[int]]) -> list[list[int]]:
     """Token ids after the prompt, by NeMo's own decoding; int16 or float sound, batches of similar length."""
+    sounds = [at_least_a_second(sound) for sound in sounds]
     out: list[list[int]] = [[] for _ in sounds]
     order = sorted(range(len(sounds)), key=lambda i: (len(prompts[i]), len(sounds[i])))
     while order:

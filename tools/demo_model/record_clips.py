@@ -1,6 +1,6 @@
 """What NeMo writes for recordings: python record_clips.py MODEL.nemo CLIPS.jsonl
 
-Reads lines with `file` (beside the manifest), `lang` and `text`, and adds
+Reads lines with `audio_filepath` or `file` (beside the manifest), `lang` and `text`, and adds
 `nemo`: language to the text that NeMo gives, greedily and in float32, for the
 spoken language and the other three. The tests compare the package with it.
 """
@@ -24,7 +24,7 @@ def main() -> None:
     maker = Maker(network.tokenizer, None)
     rows = [json.loads(line) for line in args.clips.read_text(encoding="utf-8").splitlines()]
     for row in rows:
-        samples, rate = soundfile.read(args.clips.parent / row["file"], dtype="int16")
+        samples, rate = soundfile.read(args.clips.parent / (row.get("file") or row["audio_filepath"]), dtype="int16")
         assert rate == 16_000
         prompts = [maker.prompt(row["lang"], target, True, False, False, "") for target in small.LANGS]
         # One at a time, so that no padding takes part.
