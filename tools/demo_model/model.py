@@ -11,6 +11,7 @@ from pathlib import Path
 
 LANGS = ("en", "de", "es", "fr")
 LONGEST = 30.0  # seconds of the longest training example
+WINDOW = 12.0  # what the file says of it: longer windows are too rare in training, and lose words
 N_TIMES = 240  # time tokens <|0|> .. <|239|>, 80 ms each: 19 s, longer than any single utterance here
 
 
