@@ -64,7 +64,9 @@ def test_the_aligner_knows_when_known_words_begin(with_aligner):
     errors = [
         error
         for row in TIMED
-        for error in start_errors(with_aligner.align(FOLDER / row["audio_filepath"], row["text"], language=row["lang"]), row)
+        for error in start_errors(
+            with_aligner.align(FOLDER / row["audio_filepath"], row["text"], language=row["lang"]), row
+        )
     ]
     assert np.median(errors) <= 0.08
     assert np.quantile(errors, 0.9) <= 0.16

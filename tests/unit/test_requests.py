@@ -20,6 +20,7 @@ from mlx_canary import (
     PromptError,
     TranscriptionOptions,
     convert,
+    load_audio,
 )
 from mlx_canary.config import LanguageConfig
 from mlx_canary.decoding.language import LanguageGuess
@@ -30,6 +31,12 @@ RATE = 16000
 FLASH, UNIFIED = "canary2-flash", "canary2-unified"
 SPEECH, CHIRP = Audio(clip("speech"), RATE), Audio(clip("chirp"), RATE)
 SILENCE = Audio(np.zeros(3 * RATE, np.float32), RATE)
+
+
+def spoken_in(language: str) -> Audio:
+    """A sentence that the demo model understands."""
+    name = {"en": "en_joined_1", "de": "de_espeak_2", "es": "es_joined_1", "fr": "fr_joined_1"}[language]
+    return load_audio(DATA / f"demo/{name}.flac")
 
 
 def model(name: str) -> CanaryModel:
@@ -195,16 +202,24 @@ def test_a_converted_checkpoint_with_beams_uses_them(tmp_path):
 # Finding the language out.
 
 
-def test_a_language_that_both_ways_find_is_used():
-    guess = model(FLASH).detect_language(SPEECH)
-    assert guess.language == "en"
+@pytest.mark.parametrize("language", ["en", "de", "es", "fr"])
+def test_a_language_that_both_ways_find_is_used(demo, language):
+    speech = spoken_in(language)
+    guess = demo.detect_language(speech)
+    assert guess.language == language
     assert set(guess.by_tag) == set(guess.by_text) == {"en", "de", "es", "fr"}
     for shares in (guess.by_tag, guess.by_text):
         assert sum(shares.values()) == pytest.approx(1)
         assert all(0 <= share <= 1 for share in shares.values())
-    found = model(FLASH).transcribe(SPEECH, language="auto")
-    assert found == model(FLASH).transcribe(SPEECH, language="en")
-    assert found.source_lang == "en"
+    found = demo.transcribe(speech, language="auto")
+    assert found == demo.transcribe(speech, language=language)
+    assert found.source_lang == language
+
+
+def test_an_unclear_tag_is_no_answer():
+    """A tag with a small share was wrong about every third time, whatever the texts said."""
+    assert LanguageGuess({"en": 0.79, "de": 0.21}, {"en": 0.99, "de": 0.01}).language is None
+    assert LanguageGuess({"en": 0.81, "de": 0.19}, {"en": 0.51, "de": 0.49}).language == "en"
 
 
 def test_a_disagreement_is_no_answer():
@@ -218,9 +233,10 @@ def test_a_disagreement_is_no_answer():
         model(FLASH).transcribe(CHIRP, language="auto")
 
 
-def test_one_unclear_recording_stops_no_other():
+def test_one_unclear_recording_stops_no_other(demo):
     auto = TranscriptionOptions(language="auto", also_translate=("fr",))
-    outcomes = list(model(FLASH).transcribe_each([(CHIRP, auto), (SPEECH, auto), (SILENCE, auto)]))
+    noise = Audio(np.random.default_rng(0).normal(0, 0.1, 3 * RATE).astype(np.float32), RATE)
+    outcomes = list(demo.transcribe_each([(noise, auto), (spoken_in("en"), auto), (SILENCE, auto)]))
     assert [outcome.error is None for outcome in outcomes] == [False, True, False]
     assert outcomes[1].transcript.translations[0].target_lang == "fr"
 
@@ -234,15 +250,15 @@ def test_silence_has_no_language(seconds):
         model(FLASH).detect_language(silence)
 
 
-def test_silence_before_the_first_words_is_kept():
+def test_silence_before_the_first_words_is_kept(demo):
     """The first window in which something is heard decides; those before it are still part of the recording."""
     pause = np.zeros(RATE // 2, np.float32)
-    samples = np.concatenate([np.zeros(41 * RATE, np.float32), *[clip("speech"), pause] * 3])
-    found = model(FLASH).transcribe(Audio(samples, RATE), language="auto")
-    assert found == model(FLASH).transcribe(Audio(samples, RATE), language="en")
-    assert [segment.text[:4] for segment in found.segments] == ["", "", "Good"]
+    samples = np.concatenate([np.zeros(15 * RATE, np.float32), *[spoken_in("en").samples, pause] * 3])
+    found = demo.transcribe(Audio(samples, RATE), language="auto")
+    assert found == demo.transcribe(Audio(samples, RATE), language="en")
+    assert found.segments[0].text == ""
     assert found.segments[0].start == 0
-    assert found.text.startswith("Good morning")
+    assert found.text
 
 
 def test_a_checkpoint_that_names_no_languages_cannot_choose():
@@ -253,10 +269,10 @@ def test_a_checkpoint_that_names_no_languages_cannot_choose():
         model(UNIFIED).detect_language(SPEECH)
 
 
-def test_a_translation_into_the_language_that_is_found():
+def test_a_translation_into_the_language_that_is_found(demo):
     into_english = TranscriptionOptions(language="auto", task="translate", target_lang="en")
     with pytest.raises(PromptError, match="Translating needs two languages; both are 'en'"):
-        model(FLASH).transcribe(SPEECH, options=into_english)
+        demo.transcribe(spoken_in("en"), options=into_english)
 
 
 # As NeMo does it.

@@ -231,7 +231,9 @@ def main() -> None:
     parser.add_argument(
         "--every-other-task", type=int, default=1, help="and of these every n-th for all but transcription"
     )
-    parser.add_argument("--focus", default="", help="kinds that were learned: others are scored apart, in one task only")
+    parser.add_argument(
+        "--focus", default="", help="kinds that were learned: others are scored apart, in one task only"
+    )
     parser.add_argument("--quick", action="store_true", help="transcription only")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
