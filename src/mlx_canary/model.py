@@ -236,7 +236,7 @@ class CanaryModel:
         for outcome in assembly.outcomes():
             _raised(outcome)
 
-    def queue(self, *, batch_size: int = 4) -> TranscriptionQueue:
+    def queue(self, *, batch_size: int = 8) -> TranscriptionQueue:
         """Recordings that come and go, such as a server's: they are decoded together, and each has its turn.
 
         Args:

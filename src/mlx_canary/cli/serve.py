@@ -34,7 +34,7 @@ from mlx_canary.cli.options import model_option
     help="What requests may call the model, beside its own name.",
 )
 @click.option(
-    "--batch-size", type=click.IntRange(1, 256), default=4, show_default=True, help="Windows decoded at once."
+    "--batch-size", type=click.IntRange(1, 256), default=8, show_default=True, help="Windows decoded at once."
 )
 @click.option(
     "--max-queue", type=click.IntRange(1, 10_000), default=64, show_default=True, help="Requests that wait, at most."

@@ -40,7 +40,7 @@ class Settings:
     allow_origins: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ("whisper-1",)
     language: str | None = None
-    batch_size: int = 4
+    batch_size: int = 8
     max_queue: int = 64
     max_live: int = 8
     max_upload_bytes: int = 256 * 10**6
