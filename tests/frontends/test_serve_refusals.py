@@ -30,7 +30,7 @@ def http(server) -> Iterator[httpx.Client]:
 def strict() -> Iterator[Server]:
     """A server with a key and small limits."""
     arguments = ["--max-queue", "1", "--max-live", "1", "--max-upload-mb", "0.1", "--max-duration", "2"]
-    with running(*arguments, "--request-timeout", "6", MLX_CANARY_API_KEY=KEY) as server:
+    with running(*arguments, MLX_CANARY_API_KEY=KEY) as server:
         yield server
 
 
@@ -172,8 +172,8 @@ def test_too_much_that_does_not_say_so(known):
     check(known.post(PATH, content=chunks, headers=headers), 413, "upload_too_large", "limit of 0.1 MB")
 
 
-def test_a_full_queue_and_a_slow_upload(known, strict):
-    """A request has its place from its first line on. When it takes too long, the place is free again."""
+def test_a_full_queue(known, strict):
+    """A request has its place from its first line on, and gives it back when the client goes."""
     with socket.create_connection(("127.0.0.1", strict.port)) as slow:
         head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\nContent-Length: 1000\r\n"
         slow.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n--x".encode())
@@ -181,8 +181,6 @@ def test_a_full_queue_and_a_slow_upload(known, strict):
         refused = send(known)
         check(refused, 429, "queue_full", "1 requests already")
         assert int(refused.headers["Retry-After"]) >= 1
-        slow.settimeout(120)
-        assert b"408" in slow.recv(100)
     wait_until(lambda: number(known, "requests_in_work") == 0)
     assert send(known).status_code == 200
 

@@ -10,6 +10,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mlx_canary.serve import health, jobs, metrics, models, realtime, transcriptions
@@ -53,6 +54,7 @@ def make_app(state: State, runner: JobRunner | None) -> FastAPI:
             RequestError: on_request_error,
             HTTPException: on_http_exception,
             ClientGone: on_client_gone,
+            ClientDisconnect: on_client_gone,
             Exception: on_failure,
         },
     )

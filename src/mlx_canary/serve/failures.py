@@ -38,7 +38,7 @@ class RequestError(Exception):
 
 
 class ClientGone(Exception):
-    """Nobody waits for the answer any more."""
+    """Nobody waits for the answer any more. Where a client goes during its upload, Starlette says so with its own."""
 
 
 def busy(code: str, message: str, retry_after: float, status: int = 429) -> RequestError:
