@@ -61,6 +61,8 @@ def load_yaml(raw: bytes, what: str) -> object:
         raise
     # ValueError: bytes that are not UTF-8, and numbers with more digits than Python converts.
     except (yaml.YAMLError, ValueError) as error:
+        if "nesting depth" in str(error):  # PyYAML 6.0.4 and later have a limit of their own, far beyond ours
+            raise _too_deep(what) from None
         raise ConversionError(f"{what} is not valid YAML: {_one_line(error)}") from None
 
 
@@ -118,12 +120,16 @@ class _Budget:
         self._counts.append(0)
         self._open.append(anchor)
         if len(self._open) > _MAX_DEPTH:
-            raise ConversionError(f"{self._what} is nested more than {_MAX_DEPTH} levels deep.")
+            raise _too_deep(self._what)
 
     def _add(self, count: int) -> None:
         self._counts[-1] += count
         if self._counts[-1] > _MAX_NODES:
             raise ConversionError(f"{self._what} expands to more than {_MAX_NODES} values. Do not trust this file.")
+
+
+def _too_deep(what: str) -> ConversionError:
+    return ConversionError(f"{what} is nested more than {_MAX_DEPTH} levels deep.")
 
 
 def _one_line(error: Exception) -> str:
