@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
+import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
+from mlx_canary import load_audio
+
 ROOT = Path(__file__).resolve().parents[1]
 CLIPS = ROOT / "src/mlx_canary/demo/clips"
 _PATIENCE = 300  # seconds for a server to start or to end
+
+
+def spoken(seconds: float) -> bytes:
+    """The beginning of the long clip, as a WAV file."""
+    audio, file = load_audio(CLIPS / "en_long.opus"), io.BytesIO()
+    with wave.open(file, "wb") as wav:
+        wav.setparams((1, 2, audio.sample_rate, 0, "NONE", ""))
+        samples = audio.samples[: round(seconds * audio.sample_rate)]
+        wav.writeframes(np.round(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+    return file.getvalue()
 
 
 class Server:

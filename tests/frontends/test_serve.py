@@ -26,7 +26,7 @@ def test_a_text(client, demo):
     found = client.audio.transcriptions.create(file=SHORT, model="demo", language="en")
     offline = demo.transcribe(SHORT, language="en")
     assert found.text == offline.text
-    assert found.usage.seconds == pytest.approx(offline.duration, abs=0.01)
+    assert found.usage.seconds == pytest.approx(offline.duration, abs=0.001)
 
 
 def test_the_usual_name_of_the_model_and_plain_text(client, demo):
@@ -79,10 +79,10 @@ def test_a_translation_into_another_language(client, demo):
     assert found.text == demo.translate(SHORT, source_lang="en", target_lang="de").text
 
 
-def test_models(client):
+def test_models(client, demo):
     assert [entry.id for entry in client.models.list()] == ["demo", "whisper-1"]
     known = client.models.retrieve("demo").canary
-    assert [language["code"] for language in known["languages"]] == ["en", "de", "es", "fr"]
+    assert [language["code"] for language in known["languages"]] == list(demo.config.languages.spoken)
     assert {"source": "en", "target": "de"} in known["translations"]
     assert known["word_times"] is True
 

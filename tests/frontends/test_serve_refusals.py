@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from servers import CLIPS, Server, running
+from servers import CLIPS, Server, running, spoken
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-SHORT = CLIPS / "en_kokoro_2.flac"
+SHORT = spoken(1.5)
 PATH = "/v1/audio/transcriptions"
 FIELDS = {"model": "demo", "language": "en"}
 KEY = "s3cret"
@@ -42,7 +42,7 @@ def known(strict) -> Iterator[httpx.Client]:
 
 
 def send(client: httpx.Client, path: str = PATH, file: bytes | None = None, **fields: str) -> httpx.Response:
-    upload = {"file": ("talk.flac", SHORT.read_bytes() if file is None else file)}
+    upload = {"file": ("talk.wav", SHORT if file is None else file)}
     return client.post(path, files=upload, data={**FIELDS, **fields})
 
 
@@ -82,7 +82,7 @@ def test_fields_that_make_no_sense(http, fields, status, code, message):
         (b"", "is empty"),
         (b"no recording at all " * 50, "is not a sound or video file"),
         (b"#EXTM3U\nhttp://127.0.0.1/secret\n", "list of other files"),
-        (SHORT.read_bytes()[:200], "damaged"),
+        ((CLIPS / "en_kokoro_1.flac").read_bytes()[:200], "damaged"),
     ],
 )
 def test_uploads_that_are_no_recordings(http, file, message):
@@ -161,7 +161,7 @@ def test_the_key_of_a_websocket(strict, known):
 
 def test_too_much(known):
     check(send(known, file=(CLIPS / "en_long.opus").read_bytes()), 413, "upload_too_large", "limit of 0.1 MB")
-    check(send(known, file=(CLIPS / "de_kokoro_1.flac").read_bytes()), 413, "audio_too_long", "limit of 2 s")
+    check(send(known, file=spoken(2.5)), 413, "audio_too_long", "limit of 2 s")
 
 
 def test_too_much_that_does_not_say_so(known):
@@ -195,8 +195,9 @@ def test_too_many_live_sessions(strict, known):
 
 
 def test_nothing_that_was_said_or_secret_is_in_the_log(strict, known):
-    assert send(known).status_code == 200
-    assert not [line for line in strict.lines if KEY in line or "euros" in line]
+    said = send(known).json()["text"]
+    assert said
+    assert not [line for line in strict.lines if KEY in line or said in line]
     assert {json.loads(line)["level"] for line in strict.lines} == {"info"}
 
 
