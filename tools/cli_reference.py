@@ -33,7 +33,7 @@ def updated(text: str) -> str:
 
 def table(name: str) -> str:
     """A command's usage, and its options as a Markdown table."""
-    with click.Context(cli) as parent:
+    with click.Context(cli, **cli.context_settings) as parent:
         command = cli.get_command(parent, name)
         assert command is not None
         context = click.Context(command, parent, info_name=name)

@@ -142,7 +142,7 @@ def parse_line(line: str) -> None:
     """Check that the command and the options of every `mlx-canary` in a line exist, without running it."""
     for call in re.findall(r"(?:^|\s|/)mlx-canary( [^|&;>]*)", line):
         name, *arguments = shlex.split(call)
-        with click.Context(cli) as context:
+        with click.Context(cli, **cli.context_settings) as context:
             command = cli.get_command(context, name)
             assert command is not None, f"there is no command {name}"
             command.make_context(name, arguments, parent=context)

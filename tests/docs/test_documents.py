@@ -250,7 +250,7 @@ def test_cli_document_has_every_command_and_option() -> None:
     )
     assert sorted(anchor for anchor in headings(CLI) if anchor in COMMANDS) == sorted(COMMANDS)
     for name in COMMANDS:
-        with click.Context(cli) as context:
+        with click.Context(cli, **cli.context_settings) as context:
             parameters = cli.get_command(context, name).params
         flags = [flag for p in parameters for flag in [*p.opts, *p.secondary_opts] if flag.startswith("-")]
         assert not [flag for flag in flags if not re.search(rf"[` ]{flag}\b", section(CLI, name))]

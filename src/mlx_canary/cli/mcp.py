@@ -9,7 +9,7 @@ import click
 from mlx_canary.cli.options import model_option
 
 
-@click.command(name="mcp", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(name="mcp")
 @click.option(
     "--folder",
     "folders",

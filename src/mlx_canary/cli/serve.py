@@ -10,7 +10,7 @@ import click
 from mlx_canary.cli.options import model_option
 
 
-@click.command(name="serve", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(name="serve")
 @model_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 for any free one.")
