@@ -165,8 +165,9 @@ def test_too_much(known):
 
 
 def test_too_much_that_does_not_say_so(known):
-    """A body without a length, in chunks."""
-    chunks = (b"--x\r\n" if n == 0 else b"a" * 10_000 for n in range(100))
+    """A body without a length, in chunks; nothing else is wrong with it that could be found first."""
+    begin = b'--x\r\nContent-Disposition: form-data; name="file"; filename="talk.wav"\r\n\r\n'
+    chunks = (begin if n == 0 else b"a" * 10_000 for n in range(100))
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
     check(known.post(PATH, content=chunks, headers=headers), 413, "upload_too_large", "limit of 0.1 MB")
 
