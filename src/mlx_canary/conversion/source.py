@@ -30,10 +30,7 @@ from mlx_canary.conversion.translate import (
     validated,
 )
 from mlx_canary.errors import CanaryError, ConversionError
-from mlx_canary.registry import (
-    CANARY_MODELS,
-    PublishedModel,
-)
+from mlx_canary.registry import CANARY_MODELS, PublishedModel
 from mlx_canary.text.tokenizer import SPECIAL, CanaryTokenizer
 
 _HEAD = "log_softmax.mlp.layer0.weight"
