@@ -24,11 +24,11 @@ _PATIENCE = 300  # seconds for a server to start or to end
 
 
 def spoken(seconds: float) -> bytes:
-    """The beginning of the long clip, as a WAV file."""
+    """The long clip, over and over, as a WAV file."""
     audio, file = load_audio(CLIPS / "en_long.opus"), io.BytesIO()
     with wave.open(file, "wb") as wav:
         wav.setparams((1, 2, audio.sample_rate, 0, "NONE", ""))
-        samples = audio.samples[: round(seconds * audio.sample_rate)]
+        samples = np.resize(audio.samples, round(seconds * audio.sample_rate))
         wav.writeframes(np.round(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
     return file.getvalue()
 
