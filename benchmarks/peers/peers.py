@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 OPENBLAS = {"LD_PRELOAD": "libopenblas.so.0"}
-"""MLX's wheel for Linux brings a slow BLAS; we replace it ourselves, for other MLX programs the user has to."""
+"""MLX's wheel for Linux brings a slow BLAS. mlx-canary computes past it; users of other MLX programs may replace it."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Peer:
 
 
 AS_INSTALLED = "as pip installs it, with the BLAS of MLX's wheel"
-WITH_OPENBLAS = "with OpenBLAS loaded before MLX, as mlx-canary does by itself"
+WITH_OPENBLAS = "with OpenBLAS loaded before MLX"
 PROJECTION = "does not load the projection of 180m-flash and computes with a random one, which is the same work"
 WHISPER = "another network, whisper-small's sizes (244 million parameters, random); hears 30 s whatever it gets"
 

@@ -18,6 +18,7 @@ from typing import IO, Any
 from peers import PEERS, Peer
 
 HERE = Path(__file__).resolve().parent
+AVX512 = {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}
 
 
 class Failed(Exception):
@@ -170,13 +171,9 @@ class Worker:
 
 
 def blas_variables(peer: Peer) -> dict[str, str]:
-    """OpenBLAS's kernels are chosen as mlx-canary chooses them."""
-    if not peer.environment:
-        return {}
-    from mlx_canary.backend import openblas_kernels
-
-    kernels = openblas_kernels(Path("/proc/cpuinfo").read_text(errors="replace"))
-    return peer.environment | ({"OPENBLAS_CORETYPE": kernels} if kernels else {})
+    """An OpenBLAS older than the CPU would take its oldest kernels: it is told which to take."""
+    flags = set(Path("/proc/cpuinfo").read_text(errors="replace").split()) if peer.environment else set()
+    return peer.environment | ({"OPENBLAS_CORETYPE": "SkylakeX"} if flags >= AVX512 else {})
 
 
 def say(text: str) -> None:

@@ -5,7 +5,6 @@ Works without MLX, because a missing MLX is the first thing to find out.
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import importlib.metadata
 import io
@@ -78,32 +77,14 @@ def _mlx() -> Finding:
 
 
 def _blas() -> Finding:
-    if sys.platform != "linux":
-        return Finding("BLAS", True, "Accelerate or Metal, part of the system")
     try:
-        from mlx_canary.backend import mx, openblas
+        from mlx_canary.backend import mx
+        from mlx_canary.kernels import numpy_blas
     except BackendError:
         return Finding("BLAS", True, "not looked at without MLX")
     if mx.default_device() != mx.Device(mx.cpu):
         return Finding("BLAS", True, "not needed on this device")
-    if openblas is not None:
-        return Finding("BLAS", True, f"{openblas} with its kernels for {openblas_core()}, loaded before MLX")
-    return Finding(
-        "BLAS",
-        True,
-        "the one in MLX's wheel, which is some 30 times slower than OpenBLAS",
-        "sudo apt install libopenblas0-pthread",
-    )
-
-
-def openblas_core() -> str:
-    """The kind of CPU that the loaded OpenBLAS computes for, in its own words."""
-    from mlx_canary.backend import openblas
-
-    name = ctypes.CDLL(openblas).openblas_get_corename
-    name.restype = ctypes.c_char_p
-    found: bytes = name()
-    return found.decode()
+    return Finding("BLAS", True, f"NumPy's, {numpy_blas()}")
 
 
 def _audio() -> Finding:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from mlx_canary.backend import mx
 from mlx_canary.config import PreprocessorConfig
+from mlx_canary.kernels import product
 from mlx_canary.types import Features
 
 # NeMo's transcribe() pads shorter audio to this many seconds before anything else.
@@ -50,7 +51,7 @@ class Preprocessor:
     def log_mel(self, audio: Sequence[npt.NDArray[np.float32]]) -> mx.array:
         """Log-mel energies before normalisation: (N,) each -> (B, T, M), with one frame beyond the valid ones."""
         power = self._power_spectrum(mx.array(self._preemphasis(audio)))
-        return mx.log(power @ self.filterbank.T + self.config.log_zero_guard_value)
+        return mx.log(product(power, self.filterbank) + self.config.log_zero_guard_value)
 
     def _preemphasis(self, audio: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
         """(N,) each -> (B, N). Every signal is filtered alone, so that its padding stays zero, as in NeMo."""

@@ -7,7 +7,8 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from mlx_canary.backend import mx, openblas
+from mlx_canary.backend import mx
+from mlx_canary.kernels import numpy_blas
 from mlx_canary.version import __version__
 
 
@@ -20,7 +21,7 @@ class Machine:
         system: Operating system and processor kind.
         n_cpus: Processors that this process may use.
         device: Where MLX computes, by name.
-        openblas: The library that replaces the BLAS in MLX's wheel on Linux; None if none does.
+        blas: NumPy's, which makes the matrix products on a CPU.
     """
 
     mlx_canary: str
@@ -29,7 +30,7 @@ class Machine:
     system: str
     n_cpus: int
     device: str
-    openblas: str | None
+    blas: str
 
 
 def this_machine() -> Machine:
@@ -44,5 +45,5 @@ def this_machine() -> Machine:
         system=f"{platform.system()} {platform.machine()}",
         n_cpus=len(affinity(0)) if affinity else os.cpu_count() or 1,
         device=str(info.get("device_name", mx.default_device())),
-        openblas=openblas,
+        blas=numpy_blas(),
     )

@@ -54,10 +54,9 @@ def render_report(report: SpeedReport) -> str:
         if report.random_weights
         else "its own weights"
     )
-    blas = f", {machine.openblas}" if machine.openblas else ""
     lines = [
         f"{report.model}, {weights}; median of {report.repeats} (least to most)",
-        f"mlx-canary {machine.mlx_canary}, MLX {machine.mlx}{blas}, Python {machine.python}",
+        f"mlx-canary {machine.mlx_canary}, MLX {machine.mlx}, {machine.blas}, Python {machine.python}",
         f"{machine.system}, {machine.device}, {machine.n_cpus} processors",
         "",
     ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 from mlx_canary.backend import mx, nn
-from mlx_canary.network.kernels import Linear, attend
+from mlx_canary.kernels import Linear, attend, matmul
 
 
 def split_heads(x: mx.array, n_heads: int) -> mx.array:
@@ -40,11 +40,11 @@ class RelPositionAttention(nn.Module):
         super().__init__()
         self.n_heads = n_heads
         self.context = context
-        self.wq = nn.Linear(d_model, d_model, bias=bias)
-        self.wk = nn.Linear(d_model, d_model, bias=bias)
-        self.wv = nn.Linear(d_model, d_model, bias=bias)
-        self.wo = nn.Linear(d_model, d_model, bias=bias)
-        self.w_pos = nn.Linear(d_model, d_model, bias=False)
+        self.wq = Linear(d_model, d_model, bias=bias)
+        self.wk = Linear(d_model, d_model, bias=bias)
+        self.wv = Linear(d_model, d_model, bias=bias)
+        self.wo = Linear(d_model, d_model, bias=bias)
+        self.w_pos = Linear(d_model, d_model, bias=False)
         self.pos_bias_u = mx.zeros((n_heads, d_model // n_heads))
         self.pos_bias_v = mx.zeros((n_heads, d_model // n_heads))
 
@@ -57,7 +57,7 @@ class RelPositionAttention(nn.Module):
         q, k, v = (split_heads(w(x), self.n_heads) for w in (self.wq, self.wk, self.wv))
         p = split_heads(self.w_pos(positions)[None], self.n_heads)
         by_position = (q + self.pos_bias_v[:, None]) * q.shape[-1] ** -0.5
-        bias = self._align(by_position @ p.swapaxes(-1, -2))  # (B, H, S, S)
+        bias = self._align(matmul(by_position, p.swapaxes(-1, -2)))  # (B, H, S, S)
         allowed = self._allowed(x.shape[1], mask)
         if allowed is not None:
             bias = bias + mx.where(allowed, 0.0, -math.inf).astype(bias.dtype)

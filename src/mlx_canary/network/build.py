@@ -12,9 +12,9 @@ from mlx.utils import tree_flatten, tree_unflatten
 
 from mlx_canary.backend import mx, nn
 from mlx_canary.config import ModelConfig, PreprocessorConfig, Quantization, WeightsConfig
+from mlx_canary.kernels import Linear
 from mlx_canary.network.canary import CanaryNetwork
 from mlx_canary.network.ctc import CTCNetwork
-from mlx_canary.network.kernels import Linear
 
 _PREPROCESSOR = "preprocessor."
 
@@ -64,7 +64,7 @@ def quantize(network: nn.Module, quantization: Quantization) -> None:
 def suit_device(network: nn.Module) -> None:
     """On a CPU make everything float32, in place, and unpack quantized matrices: the others are slow there.
 
-    MLX multiplies float32 by OpenBLAS on a CPU; half precision by a loop, and packed matrices by another one.
+    NumPy's BLAS multiplies float32 on a CPU; MLX multiplies half precision by a loop, packed matrices by another one.
     """
     if mx.default_device().type != mx.cpu:
         return

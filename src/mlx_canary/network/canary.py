@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from mlx_canary.backend import mx, nn
 from mlx_canary.config import ModelConfig
+from mlx_canary.kernels import Linear
 from mlx_canary.network.cache import DecoderCache
 from mlx_canary.network.conformer import ConformerEncoder, valid_frames
 from mlx_canary.network.decoder import TransformerDecoder
@@ -26,7 +27,7 @@ class CanaryNetwork(nn.Module):
         super().__init__()
         self.encoder = ConformerEncoder(config.encoder)
         if config.encoder.d_model != config.decoder.hidden_size:
-            self.projection = nn.Linear(config.encoder.d_model, config.decoder.hidden_size)
+            self.projection = Linear(config.encoder.d_model, config.decoder.hidden_size)
         self.decoder = TransformerDecoder(config.decoder)
         self.head_bias = mx.zeros((config.decoder.output_size,))
 

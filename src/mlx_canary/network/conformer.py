@@ -12,8 +12,18 @@ from collections.abc import Sequence
 
 from mlx_canary.backend import mx, nn
 from mlx_canary.config import EncoderConfig
+from mlx_canary.kernels import (
+    DepthwiseConv1d,
+    Linear,
+    gated,
+    halved,
+    numpy_is_faster,
+    silu,
+)
 from mlx_canary.network.attention import LocalRelPositionAttention, RelPositionAttention
-from mlx_canary.network.kernels import DepthwiseConv1d, DepthwiseConv2d, gated, silu
+
+# Encoder frames that a CPU computes at a time.
+_PIECE = 32
 
 
 def subsampled_length(n_frames: int, factor: int) -> int:
@@ -31,8 +41,7 @@ def valid_frames(n_frames: int, lengths: Sequence[int]) -> mx.array | None:
 class Subsampling(nn.Module):
     """Strided convolutions over time and frequency. (B, T, M) -> (B, S, D).
 
-    `convs` alternates as NeMo's stack without its activations: a full convolution, then for each further halving a
-    depthwise and a pointwise one.
+    A full convolution, then for each further halving a depthwise and a pointwise one.
     """
 
     def __init__(self, config: EncoderConfig) -> None:
@@ -40,21 +49,43 @@ class Subsampling(nn.Module):
         C = config.subsampling_conv_channels
         n_halvings = int(math.log2(config.subsampling_factor))
         self.first = nn.Conv2d(1, C, 3, stride=2, padding=1)
-        self.depthwise = [DepthwiseConv2d(C, C, 3, stride=2, padding=1, groups=C) for _ in range(n_halvings - 1)]
-        self.pointwise = [nn.Linear(C, C) for _ in range(n_halvings - 1)]
+        self.depthwise = [nn.Conv2d(C, C, 3, stride=2, padding=1, groups=C) for _ in range(n_halvings - 1)]
+        self.pointwise = [Linear(C, C) for _ in range(n_halvings - 1)]
         n_bins = subsampled_length(config.feat_in, config.subsampling_factor)
-        self.out = nn.Linear(C * n_bins, config.d_model)
+        self.out = Linear(C * n_bins, config.d_model)
 
     def __call__(self, frames: mx.array, lengths: Sequence[int]) -> mx.array:
-        lengths = list(lengths)
+        plain = all(isinstance(layer, Linear) for layer in self.pointwise)  # not packed by quantization
+        convolve = self._piecewise if plain and numpy_is_faster(frames) else self._whole
+        x = convolve(frames, list(lengths))
+        B, S, F, C = x.shape
+        # NeMo flattens channel-major.
+        return self.out(x.transpose(0, 1, 3, 2).reshape(B, S, C * F))
+
+    def _piecewise(self, frames: mx.array, lengths: list[int]) -> mx.array:
+        """A few frames of one item after the other: what the convolutions make of them stays in the CPU's cache."""
+        factor = 2 ** (len(self.depthwise) + 1)
+        n_states = subsampled_length(frames.shape[1], factor)
+        items = []
+        for item, length in zip(frames, lengths, strict=True):
+            states = [self._piece(item[:length], begin, factor) for begin in range(0, length, _PIECE * factor)]
+            missing = n_states - subsampled_length(length, factor)
+            items.append(mx.pad(mx.concatenate(states), [(0, missing), (0, 0), (0, 0)]))
+        return mx.stack(items)
+
+    def _piece(self, item: mx.array, begin: int, factor: int) -> mx.array:
+        """(T, M) from frame `begin` on -> (S, F, C). The first state would miss its left neighbours: it is dropped."""
+        first = max(0, begin - factor)
+        piece = item[first : begin + _PIECE * factor]
+        return halved(piece, self.first, self.depthwise, self.pointwise)[(begin - first) // factor :]
+
+    def _whole(self, frames: mx.array, lengths: list[int]) -> mx.array:
         valid = valid_frames(frames.shape[1], lengths)
         x = (frames if valid is None else mx.where(valid[..., None], frames, 0))[..., None]  # (B, T, M, 1)
         x, lengths = self._halved(nn.relu(self.first(x)), lengths)
         for depthwise, pointwise in zip(self.depthwise, self.pointwise, strict=True):
             x, lengths = self._halved(nn.relu(pointwise(depthwise(x))), lengths)
-        B, S, F, C = x.shape
-        # NeMo flattens channel-major.
-        return self.out(x.transpose(0, 1, 3, 2).reshape(B, S, C * F))
+        return x
 
     @staticmethod
     def _halved(x: mx.array, lengths: list[int]) -> tuple[mx.array, list[int]]:
@@ -69,8 +100,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, d_model: int, d_ff: int, bias: bool) -> None:
         super().__init__()
-        self.w1 = nn.Linear(d_model, d_ff, bias=bias)
-        self.w2 = nn.Linear(d_ff, d_model, bias=bias)
+        self.w1 = Linear(d_model, d_ff, bias=bias)
+        self.w2 = Linear(d_ff, d_model, bias=bias)
 
     def __call__(self, x: mx.array) -> mx.array:
         return self.w2(silu(self.w1(x)))
@@ -83,13 +114,13 @@ class Convolution(nn.Module):
         super().__init__()
         D, bias = config.d_model, config.use_bias
         folded = config.conv_norm_type == "batch_norm"
-        self.pointwise1 = nn.Linear(D, 2 * D, bias=bias)
+        self.pointwise1 = Linear(D, 2 * D, bias=bias)
         self.depthwise = DepthwiseConv1d(
             D, D, config.conv_kernel_size, padding=config.conv_kernel_size // 2, groups=D, bias=bias or folded
         )
         if not folded:
             self.norm = nn.LayerNorm(D, eps=1e-5)
-        self.pointwise2 = nn.Linear(D, D, bias=bias)
+        self.pointwise2 = Linear(D, D, bias=bias)
 
     def __call__(self, x: mx.array, valid: mx.array | None) -> mx.array:
         """(B, S, D), (B, S) -> (B, S, D)."""

@@ -6,6 +6,7 @@ Runs the decoder's own modules. Searching never needs the probabilities, and its
 from __future__ import annotations
 
 from mlx_canary.backend import mx
+from mlx_canary.kernels import matmul
 from mlx_canary.network.attention import MultiHeadAttention, split_heads
 from mlx_canary.network.cache import DecoderCache
 from mlx_canary.network.canary import CanaryNetwork
@@ -75,5 +76,5 @@ def step_with_attention(
 def _probabilities(attention: MultiHeadAttention, x: mx.array, keys: mx.array, mask: mx.array | None) -> mx.array:
     """Queries (B, U, W), keys (B, H, S, K) -> (B, H, U, S) float32."""
     q = split_heads(attention.wq(x), attention.n_heads)
-    scores = (q @ keys.swapaxes(-1, -2)).astype(mx.float32) * q.shape[-1] ** -0.5
+    scores = matmul(q, keys.swapaxes(-1, -2)).astype(mx.float32) * q.shape[-1] ** -0.5
     return mx.softmax(scores if mask is None else mx.where(mask, scores, -mx.inf), axis=-1)

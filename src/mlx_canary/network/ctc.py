@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from mlx_canary.backend import mx, nn
 from mlx_canary.config import AlignerConfig
+from mlx_canary.kernels import Linear
 from mlx_canary.network.conformer import ConformerEncoder
 from mlx_canary.types import Features
 
@@ -17,7 +18,7 @@ class CTCNetwork(nn.Module):
     def __init__(self, config: AlignerConfig) -> None:
         super().__init__()
         self.encoder = ConformerEncoder(config.encoder)
-        self.out = nn.Linear(config.encoder.d_model, config.tokenizer.size + 1)
+        self.out = Linear(config.encoder.d_model, config.tokenizer.size + 1)
 
     def __call__(self, features: Features) -> tuple[mx.array, tuple[int, ...]]:
         """Features (B, T, M) -> (B, S, V + 1) float32 log-probabilities, and valid frames."""

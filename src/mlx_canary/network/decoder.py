@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from mlx_canary.backend import mx, nn
 from mlx_canary.config import DecoderConfig
+from mlx_canary.kernels import Linear, product
 from mlx_canary.network.attention import MultiHeadAttention
 from mlx_canary.network.cache import DecoderCache, KeyValueCache
-from mlx_canary.network.kernels import Linear, product
 
 
 class TokenEmbedding(nn.Module):

@@ -134,7 +134,7 @@ def test_json_and_table() -> None:
     assert list(values) == [
         *("report_version", "machine", "model", "random_weights", "fixed_tokens_per_second", "repeats", "cases"),
     ]
-    assert list(values["machine"]) == ["mlx_canary", "mlx", "python", "system", "n_cpus", "device", "openblas"]
+    assert list(values["machine"]) == ["mlx_canary", "mlx", "python", "system", "n_cpus", "device", "blas"]
     assert list(values["cases"][0]) == [
         *("recording", "dtype", "bits", "batch_size", "audio_seconds", "n_windows", "n_tokens", "rtfx"),
         *("tokens_per_second", "decoder_tokens_per_second", "seconds", "memory"),

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from mlx_canary import kernels
 from mlx_canary.backend import mx, nn
-from mlx_canary.network import kernels
 
 
 def normal(*shape: int, scale: float = 1.0) -> mx.array:
@@ -42,10 +42,25 @@ def test_attention(n_queries, mask):
     assert largest_difference(kernels.attend(q, k, v, masks[mask]), expected) < 1e-6
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 64), (1, 64), (2, 1, 64), (1, 3, 64)])
+@pytest.mark.parametrize("shape", [(1, 1, 64), (1, 64), (2, 1, 64), (1, 3, 64), (5, 7, 64)])
 def test_product(shape):
+    """Of one row, of few and of many."""
     x, weight, bias = normal(*shape), normal(48, 64), normal(48)
     assert largest_difference(kernels.product(x, weight, bias), x @ weight.T + bias) < 2e-5
+    assert largest_difference(kernels.product(x, weight), x @ weight.T) < 2e-5
+
+
+def test_matmul():
+    a, b = normal(2, 3, 5, 4), normal(1, 3, 6, 4).swapaxes(-1, -2)
+    assert largest_difference(kernels.matmul(a, b), a @ b) < 1e-5
+
+
+def test_results_are_their_own():
+    """The memory in which they are computed is used again."""
+    x = normal(3, 8)
+    first = kernels.silu(x)
+    kernels.silu(x + 1)
+    assert largest_difference(first, nn.silu(x)) < 1e-6
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -56,13 +71,18 @@ def test_depthwise_convolution_over_time(n_frames, bias):
     assert largest_difference(ours(x), nn.Conv1d.__call__(ours, x)) < 1e-5
 
 
-@pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 4), (90, 65)])
-def test_depthwise_convolution_over_time_and_frequency(size, monkeypatch):
+@pytest.mark.parametrize("size", [(1, 8), (5, 4), (90, 65)])
+def test_halving_convolutions(size, monkeypatch):
     """Of odd and even sizes, and in several blocks."""
     monkeypatch.setattr(kernels, "_BLOCK_BYTES", 10_000)
-    ours = kernels.DepthwiseConv2d(8, 8, 3, stride=2, padding=1, groups=8)
-    x = normal(2, *size, 8)
-    assert largest_difference(ours(x), nn.Conv2d.__call__(ours, x)) < 1e-5
+    full = nn.Conv2d(1, 8, 3, stride=2, padding=1)
+    depthwise = [nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=8) for _ in range(2)]
+    pointwise = [nn.Linear(8, 8) for _ in range(2)]
+    x = normal(*size)
+    expected = nn.relu(full(x[None, ..., None]))
+    for over_time, over_channels in zip(depthwise, pointwise, strict=True):
+        expected = nn.relu(over_channels(over_time(expected)))
+    assert largest_difference(kernels.halved(x, full, depthwise, pointwise), expected[0]) < 1e-5
 
 
 def test_half_precision_is_left_to_mlx():

@@ -1,0 +1,209 @@
+"""The operations that MLX is slow at on a CPU: matrix products, exponentials, convolutions.
+
+On a GPU, and in half precision, they are MLX's own. On a CPU, NumPy computes them in float32. MLX's wheels for Linux
+are built for any CPU of their kind and bring a plain BLAS: a large product runs at 8 billion operations a second
+(NumPy's OpenBLAS: 290 on two cores), an exponential takes 18 ns (under 1), a tap of a depthwise convolution 3 (1.4).
+
+Each function computes the same either way, up to rounding. NumPy reads MLX's arrays where they lie, and has them
+computed first: here the graph is cut. All products are NumPy's, small ones too: a second library's threads would wait
+in a loop for work, on the cores that the first one's need.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mlx_canary.backend import mx, nn
+
+_Floats = npt.NDArray[np.float32]
+_INFINITY = np.float32(np.inf)
+# Output rows of a convolution at a time: so many bytes stay in a core's cache.
+_BLOCK_BYTES = 1 << 19
+# Up to so many rows BLAS is faster with the matrix on the left.
+_FEW_ROWS = 16
+
+
+class _Scratch(threading.local):
+    """Memory for what is copied into MLX's right away: to get new memory takes longer than to compute what fills it."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, _Floats] = {}
+
+    def take(self, use: str, shape: Sequence[int]) -> _Floats:
+        """An array with anything in it, until the next of the same use is taken."""
+        size = math.prod(shape)
+        if use not in self._kept or self._kept[use].size < size:
+            self._kept[use] = np.empty(size, np.float32)
+        return self._kept[use][:size].reshape(shape)
+
+
+_scratch = _Scratch()
+
+
+def numpy_is_faster(x: mx.array) -> bool:
+    """Whether these operations are NumPy's for such an array."""
+    return x.dtype == mx.float32 and mx.default_device().type == mx.cpu
+
+
+def numpy_blas() -> str:
+    """The library that makes NumPy's products, by name and version."""
+    found = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    return f"{found['name']} {found['version']}"
+
+
+def silu(x: mx.array) -> mx.array:
+    """x * sigmoid(x)."""
+    if not numpy_is_faster(x):
+        activated: mx.array = nn.silu(x)
+        return activated
+    values = np.asarray(x)
+    return mx.array(_let_through(values, values))
+
+
+def gated(x: mx.array) -> mx.array:
+    """(..., 2 D) -> (..., D): the first half, where the second lets it through."""
+    if not numpy_is_faster(x):
+        through: mx.array = nn.glu(x)
+        return through
+    return mx.array(_let_through(*np.split(np.asarray(x), 2, axis=-1)))
+
+
+def attend(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | None) -> mx.array:
+    """Attention of queries (B, H, U, K) to keys and values (B, H, L, K) -> (B, H, U, K).
+
+    The mask is broadcastable to (B, H, U, L): true where a key may be looked at, or numbers to add to the scores.
+    """
+    scale = q.shape[-1] ** -0.5
+    if not numpy_is_faster(q):
+        return mx.fast.scaled_dot_product_attention(q, k, v, scale=scale, mask=mask)
+    scores = _multiplied(np.asarray(q) * np.float32(scale), np.asarray(k).swapaxes(-1, -2), "scores")
+    if mask is not None:
+        values = np.asarray(mask)
+        if values.dtype == bool:
+            np.copyto(scores, -_INFINITY, where=~values)
+        else:
+            scores += values
+    return mx.array(_multiplied(_softmax(scores), np.asarray(v), "product"))
+
+
+def matmul(a: mx.array, b: mx.array) -> mx.array:
+    """(..., U, K) and (..., K, L) -> (..., U, L)."""
+    return mx.array(_multiplied(np.asarray(a), np.asarray(b), "product")) if numpy_is_faster(a) else a @ b
+
+
+def product(x: mx.array, weight: mx.array, bias: mx.array | None = None) -> mx.array:
+    """(..., D) and a matrix (E, D) -> (..., E)."""
+    if not numpy_is_faster(x):
+        return x @ weight.T if bias is None else mx.addmm(bias, x, weight.T)
+    rows, matrix = np.asarray(x).reshape(-1, x.shape[-1]), np.asarray(weight)
+    if len(rows) == 1:
+        out = np.matmul(matrix, rows[0], out=_scratch.take("product", matrix.shape[:1]))[None]
+    elif len(rows) <= _FEW_ROWS:
+        out = _multiplied(matrix, rows.T, "product").T
+    else:
+        out = _multiplied(rows, matrix.T, "product")
+    if bias is not None:
+        out += np.asarray(bias)
+    return mx.array(out).reshape(*x.shape[:-1], -1)
+
+
+class Linear(nn.Linear):
+    """nn.Linear."""
+
+    def __call__(self, x: mx.array) -> mx.array:
+        """(..., D) -> (..., E)."""
+        return product(x, self.weight, self.bias if "bias" in self else None)
+
+
+class DepthwiseConv1d(nn.Conv1d):
+    """nn.Conv1d of as many groups as channels, one frame at a time, padded evenly."""
+
+    def __call__(self, x: mx.array) -> mx.array:
+        """(B, S, C) -> (B, S, C)."""
+        if not numpy_is_faster(x):
+            convolved: mx.array = super().__call__(x)
+            return convolved
+        weight = np.asarray(self.weight)[:, :, None, 0]
+        bias = np.asarray(self.bias) if "bias" in self else None
+        return mx.array(_depthwise(np.asarray(x)[:, :, None], weight, bias, 1, (self.padding, 0))[:, :, 0])
+
+
+def halved(x: mx.array, full: nn.Conv2d, depthwise: Sequence[nn.Conv2d], pointwise: Sequence[nn.Linear]) -> mx.array:
+    """(T, M) through convolutions that halve it, each with its relu -> (S, F, C). As MLX's modules, by NumPy.
+
+    A full convolution of one channel, then depthwise and pointwise ones; all strides and paddings are the first one's.
+    """
+    stride, padding, size = full.stride[0], full.padding[0], full.weight.shape[1]
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(np.asarray(x), padding), (size, size))
+    taps = windows[::stride, ::stride].reshape(-1, size * size)
+    n_columns = (x.shape[1] + 2 * padding - size) // stride + 1
+    values = _rectified(taps, full.weight, full.bias).reshape(-1, n_columns, len(full.bias))
+    for over_time, over_channels in zip(depthwise, pointwise, strict=True):
+        weight, bias = np.asarray(over_time.weight)[..., 0], np.asarray(over_time.bias)
+        values = _depthwise(values[None], weight, bias, stride, (padding, padding))[0]
+        rows = _rectified(values.reshape(-1, values.shape[-1]), over_channels.weight, over_channels.bias)
+        values = rows.reshape(*values.shape[:2], -1)
+    return mx.array(values)
+
+
+def _rectified(rows: _Floats, weight: mx.array, bias: mx.array) -> _Floats:
+    """A layer and its relu: (N, D) -> (N, E)."""
+    out = _multiplied(rows, np.asarray(weight).reshape(len(bias), -1).T, "product")
+    out += np.asarray(bias)
+    return np.maximum(out, 0, out=out)
+
+
+def _multiplied(a: _Floats, b: _Floats, use: str) -> _Floats:
+    """(..., U, K) and (..., K, L) -> (..., U, L), in the scratch of that use."""
+    return np.matmul(a, b, out=_scratch.take(use, (*a.shape[:-1], b.shape[-1])))
+
+
+def _let_through(values: _Floats, gates: _Floats) -> _Floats:
+    """values * sigmoid(gates)."""
+    out = np.negative(gates, out=_scratch.take("elements", gates.shape))
+    with np.errstate(all="ignore"):  # the exponential may be infinite, which lets 0 through; padding may hold anything
+        np.exp(out, out=out)
+        out += 1
+        return np.divide(values, out, out=out)
+
+
+def _softmax(scores: _Floats) -> _Floats:
+    """In place."""
+    with np.errstate(all="ignore"):  # as above
+        scores -= scores.max(axis=-1, keepdims=True)
+        np.exp(scores, out=scores)
+        scores /= scores.sum(axis=-1, keepdims=True)
+        return scores
+
+
+def _depthwise(x: _Floats, weight: _Floats, bias: Any, stride: int, padding: tuple[int, int]) -> _Floats:
+    """(B, T, F, C) and taps (C, P, Q) -> (B, T', F', C): products with shifted copies, added in blocks of rows."""
+    B, T, F, C = x.shape
+    _, P, Q = weight.shape
+    n_rows, n_columns = ((n + 2 * p - k) // stride + 1 for n, p, k in zip((T, F), padding, (P, Q), strict=True))
+    out = _scratch.take("elements", (B, n_rows, n_columns, C))
+    step = max(1, _BLOCK_BYTES // (n_columns * C * 4))
+    for b, start in np.ndindex(B, -(-n_rows // step)):
+        block = out[b, start * step : (start + 1) * step]
+        seen = _padded_rows(x[b], start * step * stride, (len(block) - 1) * stride + P, padding)
+        block[:] = 0 if bias is None else bias
+        for i, j in np.ndindex(P, Q):
+            shifted = seen[i : i + stride * len(block) : stride, j : j + stride * n_columns : stride]
+            block += shifted[: len(block), :n_columns] * weight[:, i, j]
+    return out
+
+
+def _padded_rows(x: _Floats, start: int, n_rows: int, padding: tuple[int, int]) -> _Floats:
+    """Rows of (T, F, C) from `start` on, as if it had zeros around it."""
+    T, F, C = x.shape
+    padded = np.zeros((n_rows, F + 2 * padding[1], C), np.float32)
+    first, last = max(0, start - padding[0]), min(T, start - padding[0] + n_rows)
+    at = first + padding[0] - start
+    padded[at : at + last - first, padding[1] : padding[1] + F] = x[first:last]
+    return padded
