@@ -168,7 +168,10 @@ def load(folder: Path, precision: str) -> Hear:
             sessions[n_tokens] = model.session(n_threads=n_threads(), n_ctx=N_PROMPT + n_tokens)
         told.clear()
         # It calls a text that ends at the limit an error, and tells the number of its tokens only in its log.
-        sessions[n_tokens].run_batch(batch, language="en", return_exceptions=True)
+        results = sessions[n_tokens].run_batch(batch, language="en", return_exceptions=True)
+        for result in results:
+            if isinstance(result, transcribe_cpp.OutputRepetition):
+                raise result  # of what random weights say in long windows
         return [int(n) for n in re.findall(r"output truncated at (\d+) tokens", "\n".join(told))]
 
     return hear

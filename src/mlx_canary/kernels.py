@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from mlx_canary.backend import mx, nn
 
-_Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float32]
 _INFINITY = np.float32(np.inf)
 # Output rows of a convolution at a time: so many bytes stay in a core's cache.
 _BLOCK_BYTES = 1 << 19
@@ -33,9 +33,9 @@ class _Scratch(threading.local):
     """Memory for what is copied into MLX's right away: to get new memory takes longer than to compute what fills it."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, _Floats] = {}
+        self._kept: dict[str, Floats] = {}
 
-    def take(self, use: str, shape: Sequence[int]) -> _Floats:
+    def take(self, use: str, shape: Sequence[int]) -> Floats:
         """An array with anything in it, until the next of the same use is taken."""
         size = math.prod(shape)
         if use not in self._kept or self._kept[use].size < size:
@@ -152,19 +152,19 @@ def halved(x: mx.array, full: nn.Conv2d, depthwise: Sequence[nn.Conv2d], pointwi
     return mx.array(values)
 
 
-def _rectified(rows: _Floats, weight: mx.array, bias: mx.array) -> _Floats:
+def _rectified(rows: Floats, weight: mx.array, bias: mx.array) -> Floats:
     """A layer and its relu: (N, D) -> (N, E)."""
     out = _multiplied(rows, np.asarray(weight).reshape(len(bias), -1).T, "product")
     out += np.asarray(bias)
     return np.maximum(out, 0, out=out)
 
 
-def _multiplied(a: _Floats, b: _Floats, use: str) -> _Floats:
+def _multiplied(a: Floats, b: Floats, use: str) -> Floats:
     """(..., U, K) and (..., K, L) -> (..., U, L), in the scratch of that use."""
     return np.matmul(a, b, out=_scratch.take(use, (*a.shape[:-1], b.shape[-1])))
 
 
-def _let_through(values: _Floats, gates: _Floats) -> _Floats:
+def _let_through(values: Floats, gates: Floats) -> Floats:
     """values * sigmoid(gates)."""
     out = np.negative(gates, out=_scratch.take("elements", gates.shape))
     with np.errstate(all="ignore"):  # the exponential may be infinite, which lets 0 through; padding may hold anything
@@ -173,7 +173,7 @@ def _let_through(values: _Floats, gates: _Floats) -> _Floats:
         return np.divide(values, out, out=out)
 
 
-def _softmax(scores: _Floats) -> _Floats:
+def _softmax(scores: Floats) -> Floats:
     """In place."""
     with np.errstate(all="ignore"):  # as above
         scores -= scores.max(axis=-1, keepdims=True)
@@ -182,7 +182,7 @@ def _softmax(scores: _Floats) -> _Floats:
         return scores
 
 
-def _depthwise(x: _Floats, weight: _Floats, bias: Any, stride: int, padding: tuple[int, int]) -> _Floats:
+def _depthwise(x: Floats, weight: Floats, bias: Any, stride: int, padding: tuple[int, int]) -> Floats:
     """(B, T, F, C) and taps (C, P, Q) -> (B, T', F', C): products with shifted copies, added in blocks of rows."""
     B, T, F, C = x.shape
     _, P, Q = weight.shape
@@ -199,7 +199,7 @@ def _depthwise(x: _Floats, weight: _Floats, bias: Any, stride: int, padding: tup
     return out
 
 
-def _padded_rows(x: _Floats, start: int, n_rows: int, padding: tuple[int, int]) -> _Floats:
+def _padded_rows(x: Floats, start: int, n_rows: int, padding: tuple[int, int]) -> Floats:
     """Rows of (T, F, C) from `start` on, as if it had zeros around it."""
     T, F, C = x.shape
     padded = np.zeros((n_rows, F + 2 * padding[1], C), np.float32)

@@ -16,6 +16,7 @@ from mlx_canary.backend import mx
 from mlx_canary.decoding.fusion import Fusion
 from mlx_canary.decoding.paths import Item
 from mlx_canary.decoding.rows import Choice, Chooser, Rows, Symbols
+from mlx_canary.kernels import numpy_is_faster
 from mlx_canary.network.cache import DecoderCache
 from mlx_canary.network.canary import CanaryNetwork
 from mlx_canary.types import EncoderOutput
@@ -57,6 +58,8 @@ def search(
     alive = list(range(len(items)))  # which item stands where in the batch
     cache, logits = _read_prompts(network, encoded, prompts)
     rows = _first_rows(prompts)
+    # A device works while the host reads: a step is issued before the last one's tokens are read.
+    ahead = not numpy_is_faster(logits)
     while not all(item.done for item in items):
         logits = logits.astype(mx.float32)
         norms = mx.logsumexp(logits, axis=-1)  # over the padding of the head too, as in NeMo
@@ -65,17 +68,21 @@ def search(
         if rows.n_steps == 0 and symbols.no_speech_id is not None:
             _note_no_speech(items, mx.exp(logits[:, 0, symbols.no_speech_id] - norms[:, 0]))
         rows = _follow(rows, choice, closing, chooser.ends_first)
-        # Issued before this step's tokens are read, so that the device does not wait for the host.
         if chooser.n_rows > 1:
             cache.branch(choice.parents)
-        logits = network.step(choice.tokens, cache)
-        mx.async_eval(choice.tokens, choice.parents, choice.totals, *seen, logits)
+        if ahead:
+            logits = network.step(choice.tokens, cache)
+            mx.async_eval(choice.tokens, choice.parents, choice.totals, *seen, logits)
         _record(items, alive, choice, seen)
         going = [place for place, index in enumerate(alive) if not items[index].done]
+        tokens = choice.tokens
         if 0 < len(going) <= len(alive) // 2:
             cache.select(going)
-            logits, rows = logits[mx.array(going)], rows.select(mx.array(going))
+            kept = mx.array(going)
+            logits, tokens, rows = logits[kept], tokens[kept], rows.select(kept)
             alive = [alive[place] for place in going]
+        if going and not ahead:
+            logits = network.step(tokens, cache)
     return items
 
 

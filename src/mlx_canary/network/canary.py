@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from mlx_canary.backend import mx, nn
 from mlx_canary.config import ModelConfig
-from mlx_canary.kernels import Linear
+from mlx_canary.kernels import Floats, Linear, numpy_is_faster
 from mlx_canary.network.cache import DecoderCache
 from mlx_canary.network.conformer import ConformerEncoder, valid_frames
 from mlx_canary.network.decoder import TransformerDecoder
+from mlx_canary.threads import in_threads
 from mlx_canary.types import EncoderOutput, Features
 
 # The encoder hears at most so many feature frames (two minutes) at once: more would gain it nothing, while 30 s take
@@ -39,6 +42,24 @@ class CanaryNetwork(nn.Module):
     def encode(self, features: Features) -> EncoderOutput:
         """Features (B, T, M) -> states (B, S, W)."""
         frames, lengths = features.frames.astype(self.dtype), features.lengths
+        return self._encode_each(frames, lengths) if numpy_is_faster(frames) else self._encode_parts(frames, lengths)
+
+    def _encode_each(self, frames: mx.array, lengths: Sequence[int]) -> EncoderOutput:
+        """Each item alone, several at once: for a CPU."""
+        mx.eval(frames, self.encoder.parameters())
+        rows = [row[:length] for row, length in zip(np.asarray(frames), lengths, strict=True)]
+        alone = in_threads(self._encode_one, rows)
+        states = np.zeros((len(alone), max(map(len, alone)), alone[0].shape[1]), np.float32)
+        for row, item in zip(states, alone, strict=True):
+            row[: len(item)] = item
+        return EncoderOutput(self.project(mx.array(states)), tuple(map(len, alone)))
+
+    def _encode_one(self, frames: Floats) -> Floats:
+        """(T, M) -> (S, D)."""
+        states, _ = self.encoder(mx.array(frames)[None], [len(frames)])
+        return np.array(states[0])
+
+    def _encode_parts(self, frames: mx.array, lengths: Sequence[int]) -> EncoderOutput:
         n_rows = max(1, _FRAMES_AT_ONCE // frames.shape[1])
         parts = []
         for start in range(0, len(lengths), n_rows):

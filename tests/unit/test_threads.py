@@ -1,0 +1,46 @@
+"""Items in threads: which results, which threads, and what is left behind."""
+
+import threading
+
+import numpy as np
+import pytest
+from threadpoolctl import ThreadpoolController
+
+from mlx_canary import threads
+
+assert np.__version__  # its BLAS has to be loaded by now
+BLAS = ThreadpoolController().select(user_api="blas")
+
+
+def n_blas_threads() -> int:
+    return max((library["num_threads"] for library in BLAS.info()), default=0)
+
+
+@pytest.fixture(params=[1, 3])
+def n_threads(request):
+    """As many as a machine may have; BLAS's own."""
+    if n_blas_threads() == 0:
+        pytest.skip("BLAS does not tell its threads")
+    with BLAS.limit(limits=request.param):
+        yield request.param
+
+
+def test_results_keep_their_order(n_threads):
+    """And each was made where BLAS has a single thread; afterwards it has its own number again."""
+    together = threading.Barrier(n_threads)
+
+    def look(item: int) -> tuple[int, int, str]:
+        together.wait(60)
+        return item, n_blas_threads(), threading.current_thread().name
+
+    found = threads.in_threads(look, range(3 * n_threads))
+    assert [item for item, _, _ in found] == list(range(3 * n_threads))
+    assert {n for _, n, _ in found} == {1}
+    assert len({name for *_, name in found}) == n_threads
+    assert n_blas_threads() == n_threads
+
+
+def test_an_error_comes_out(n_threads):
+    with pytest.raises(ZeroDivisionError):
+        threads.in_threads(lambda item: 1 // item, [1, 0, 1])
+    assert n_blas_threads() == n_threads
