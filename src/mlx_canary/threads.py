@@ -6,6 +6,7 @@ item each do neither: eight windows of 30 s were encoded in 6.3 instead of 9.0 s
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -14,6 +15,9 @@ from typing import TypeVar
 from threadpoolctl import ThreadpoolController
 
 from mlx_canary.backend import mx
+
+# BLAS's number of threads is the process's: two that change it at once would not both restore it.
+_alone = threading.Lock()
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -36,7 +40,7 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> lis
             finally:
                 mx.clear_streams()
 
-    with _blas().limit(limits=1):
+    with _alone, _blas().limit(limits=1):
         return list(_pool(n_threads).map(one, items))
 
 
