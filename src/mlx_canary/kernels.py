@@ -1,7 +1,7 @@
 """The operations that MLX is slow at on a CPU: matrix products, exponentials, convolutions.
 
 On a GPU, and in half precision, they are MLX's own. On a CPU, NumPy computes them in float32. MLX's wheels for Linux
-are built for any CPU of their kind and bring a plain BLAS: a large product runs at 8 billion operations a second
+are built for any CPU of their kind and bring a plain BLAS: a large product runs at 4 billion operations a second
 (NumPy's OpenBLAS: 290 on two cores), an exponential takes 18 ns (under 1), a tap of a depthwise convolution 3 (1.4).
 
 Each function computes the same either way, up to rounding. NumPy reads MLX's arrays where they lie, and has them
