@@ -12,14 +12,7 @@ from collections.abc import Sequence
 
 from mlx_canary.backend import mx, nn
 from mlx_canary.config import EncoderConfig
-from mlx_canary.kernels import (
-    DepthwiseConv1d,
-    Linear,
-    gated,
-    halved,
-    numpy_is_faster,
-    silu,
-)
+from mlx_canary.kernels import DepthwiseConv1d, Linear, gated, halved, numpy_is_faster, silu
 from mlx_canary.network.attention import LocalRelPositionAttention, RelPositionAttention
 
 # Encoder frames that a CPU computes at a time.
