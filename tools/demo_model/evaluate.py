@@ -21,7 +21,7 @@ import people
 import soundfile
 import texts
 import torch
-from examples import Maker
+from examples import TWIN, Maker
 from scoring import Score, plain
 from shards import Utterance, read_new
 
@@ -156,13 +156,17 @@ class Evaluation:
         self.log.write(json.dumps(row, ensure_ascii=False) + "\n")
 
     def transcribe(self, utterances: list[Utterance], task: str = "transcribe") -> None:
-        scores: dict[tuple[str, str], Score] = {}
+        voices: dict[str, Score] = {}
+        kinds: dict[str, Score] = {}
         for u, ids in zip(utterances, self.run("transcribe", utterances), strict=True):
             found, wanted = written(self.network, ids), u.text[u.lang]
-            scores.setdefault((u.engine, u.lang), Score(fold=u.lang == "es")).add(found, wanted)
+            voices.setdefault(f"{u.engine} {u.lang}", Score(fold=u.lang == "es")).add(found, wanted)
+            if u.words or u.engine == "pico":  # synthesised whole
+                kinds.setdefault(u.kind, Score()).add(found, wanted)
             self.note(task, u, found, wanted)
-        for (engine, lang), score in sorted(scores.items()):
-            self.results.setdefault(task, {})[f"{engine} {lang}"] = score.summary(False)
+        for name, scores in ((task, voices), (f"{task}, by kind", kinds)):
+            if scores:
+                self.results[name] = {key: score.summary(False) for key, score in sorted(scores.items())}
 
     def variants(self, utterances: list[Utterance]) -> None:
         numbers = [u for u in utterances if u.itn]
@@ -200,6 +204,22 @@ class Evaluation:
             row = {"words": len(e), "of": asked[engine], "within_80_ms": round(100 * float((e <= 0.0805).mean()), 1)}
             row |= {"median_ms": round(1000 * float(np.median(e))), "mean_ms": round(1000 * float(e.mean()))}
             self.results.setdefault("word starts", {})[engine] = row
+
+    def names(self, utterances: list[Utterance]) -> None:
+        """Names that sound like another: how often their spelling is that of the context."""
+        chosen = [(u, w) for u in utterances for w in re.findall(r"\w+", u.text[u.lang]) if w in TWIN]
+        for context in ("the name", "the other name", "nothing"):
+            wanted = [TWIN[name] if context == "the other name" else name for _, name in chosen]
+            said = ["" if context == "nothing" else name for name in wanted]
+            prompts = [
+                self.maker.prompt(u.lang, u.lang, True, False, False, name)
+                for (u, _), name in zip(chosen, said, strict=True)
+            ]
+            found = [
+                written(self.network, ids) for ids in decode(self.network, [u.samples for u, _ in chosen], prompts)
+            ]
+            right = [name in re.findall(r"\w+", text) for text, name in zip(found, wanted, strict=True)]
+            self.results.setdefault("names, by context", {})[context] = {"n": len(right), "as wanted": sum(right)}
 
     def no_speech(self, n: int) -> None:
         rng = random.Random(7)
@@ -248,11 +268,13 @@ def main() -> None:
     run.transcribe(held_out + recordings)
     run.transcribe(others, "transcribe, other kinds")
     if not args.quick:
+        every = held_out + others
         held_out, recordings = held_out[:: args.every_other_task], recordings[:: args.every_other_task]
         synthetic = [u for u in held_out if u.engine != "joined"]
         run.translate(synthetic)
         run.variants(synthetic)
         run.times(held_out)
+        run.names(every)
         run.no_speech(60)
         run.languages(held_out + recordings)
     args.out.write_text(json.dumps(run.results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

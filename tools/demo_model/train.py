@@ -33,7 +33,7 @@ from shards import Utterance, in_a_row, read_new
 # Share of the examples by engine, as far as there are shards of it.
 SHARES = {"kokoro": 0.32, "pico": 0.2, "espeak": 0.12, "people": 0.1, "joined": 0.16, "joe": 0.05, "flite": 0.05}
 # But not more than this for each hour there is: a few minutes heard a hundred times teach nothing new.
-SHARE_PER_HOUR = 0.1
+SHARE_PER_HOUR = 0.15
 NO_SPEECH = 0.02
 # Several utterances in a row, as long recordings have them.
 IN_A_ROW = 0.12
