@@ -31,7 +31,7 @@ def command(as_json: bool) -> None:
         return
     click.echo("demo")
     click.echo("  included, to try things with; 5.7 M parameters, CC-BY-SA-3.0; no replacement for those below")
-    click.echo("  knows numbers, times, dates, prices, travel and some phrases in en, de, es, fr, and translates them")
+    click.echo("  knows numbers, times, dates, prices, orders, travel, some phrases in en, de, es, fr; translates them")
     for name, model in CANARY_MODELS.items():
         click.echo(f"{name}")
         click.echo(f"  {model.parameters} parameters, {model.download_bytes / 1e9:.1f} GB to download, {model.license}")
