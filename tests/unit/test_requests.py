@@ -35,7 +35,7 @@ SILENCE = Audio(np.zeros(3 * RATE, np.float32), RATE)
 
 def spoken_in(language: str) -> Audio:
     """A sentence that the demo model understands."""
-    name = {"en": "en_joined_1", "de": "de_espeak_2", "es": "es_joined_1", "fr": "fr_joined_1"}[language]
+    name = {"en": "en_joined_1", "de": "de_espeak_1", "es": "es_joined_1", "fr": "fr_joined_1"}[language]
     return load_audio(DATA / f"demo/{name}.flac")
 
 
