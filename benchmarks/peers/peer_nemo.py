@@ -15,15 +15,23 @@ def load_nemo(checkpoint: Path) -> Any:
     """The model, ready to decode greedily, in which no special token can win."""
     import torch
     from nemo.collections.asr.models import EncDecMultiTaskModel
-    from omegaconf import OmegaConf
 
     torch.set_num_threads(n_threads())
     model = EncDecMultiTaskModel.restore_from(str(checkpoint), map_location="cpu").eval()
+    decode_endlessly(model)
+    return model
+
+
+def decode_endlessly(model: Any) -> None:
+    """Greedily, until `max_seq_length` ends the text and nothing else."""
+    import torch
+    from omegaconf import OmegaConf
+
     model.change_decoding_strategy(OmegaConf.create({"strategy": "greedy"}))
+    model.decoding.decoding.greedy_search.max_delta_len = -1
     special = sorted(model.tokenizer.special_tokens.values())
     with torch.no_grad():
         model.log_softmax.mlp.layer0.bias[special] = NEVER
-    return model
 
 
 def load(folder: Path, precision: str) -> Hear:
@@ -31,7 +39,6 @@ def load(folder: Path, precision: str) -> Hear:
 
     model = load_nemo(folder / "model.nemo")
     search = model.decoding.decoding.greedy_search
-    search.max_delta_len = -1  # the limit is then `max_seq_length` alone
     prompt = {"source_lang": "en", "target_lang": "en", "pnc": "yes", "task": "asr"}
     n_prompt = N_PROMPT
 
