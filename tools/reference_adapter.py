@@ -174,14 +174,14 @@ def _encoder_stages(model: LoadedModel, computed: Features) -> Stages:
     x = x * encoder.scale
     stages["pos_enc.x"] = x
     valid = valid_frames(x.shape[1], lengths)
-    positions = encoder.blocks[0].attention.positions(x.shape[1])
-    stages |= _first_block(encoder.blocks[0], x, positions, valid)
-    for n, block in enumerate(encoder.blocks):
-        x = block(x, positions, valid)
+    positions = encoder.positions(x.shape[1])
+    stages |= _first_block(encoder.blocks[0], x, positions[0], valid)
+    for n, (block, projected) in enumerate(zip(encoder.blocks, positions, strict=True)):
+        x = block(x, projected, valid)
         stages[f"layer_{n}"] = x
     states, encoded_lengths = encoder(computed.frames, computed.lengths)
-    projected = model.network.project(states)
-    stages |= {"encoder": states, "encoder_len": np.array(encoded_lengths, np.int32), "enc_dec_proj": projected}
+    to_decoder = model.network.project(states)
+    stages |= {"encoder": states, "encoder_len": np.array(encoded_lengths, np.int32), "enc_dec_proj": to_decoder}
     return _as_numpy(stages)
 
 

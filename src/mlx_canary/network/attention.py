@@ -12,6 +12,7 @@ import math
 
 from mlx_canary.backend import mx, nn
 from mlx_canary.kernels import Linear, attend, matmul
+from mlx_canary.network.positions import ProjectedPositions
 
 
 def split_heads(x: mx.array, n_heads: int) -> mx.array:
@@ -24,13 +25,6 @@ def merge_heads(x: mx.array) -> mx.array:
     """(B, H, S, K) -> (B, S, D)."""
     B, H, S, K = x.shape
     return x.transpose(0, 2, 1, 3).reshape(B, S, H * K)
-
-
-def relative_positions(first: int, last: int, d_model: int) -> mx.array:
-    """Sines and cosines, interleaved, for the offsets first, first - 1, ... last: (first - last + 1, D) float32."""
-    frequencies = mx.exp(mx.arange(0, d_model, 2, dtype=mx.float32) * (-math.log(10000.0) / d_model))
-    angles = mx.arange(first, last - 1, -1, dtype=mx.float32)[:, None] * frequencies
-    return mx.stack([mx.sin(angles), mx.cos(angles)], axis=-1).reshape(-1, d_model)
 
 
 class RelPositionAttention(nn.Module):
@@ -47,15 +41,20 @@ class RelPositionAttention(nn.Module):
         self.w_pos = Linear(d_model, d_model, bias=False)
         self.pos_bias_u = mx.zeros((n_heads, d_model // n_heads))
         self.pos_bias_v = mx.zeros((n_heads, d_model // n_heads))
+        self._projected = ProjectedPositions()
 
     def positions(self, n_frames: int) -> mx.array:
-        """The table of offsets that `__call__` needs for S frames: (2 S - 1, D)."""
-        return relative_positions(n_frames - 1, 1 - n_frames, self.w_pos.weight.shape[0])
+        """The projected offsets that `__call__` needs for S frames: (R, D), R = 2 S - 1 offsets."""
+        return self._positions(n_frames - 1, 1 - n_frames)
+
+    def _positions(self, first: int, last: int) -> mx.array:
+        dtype, d_model = self.pos_bias_u.dtype, self.w_pos.weight.shape[0]
+        return self._projected(first, last, d_model, self.w_pos.weight, lambda table: self.w_pos(table.astype(dtype)))
 
     def __call__(self, x: mx.array, positions: mx.array, mask: mx.array | None) -> mx.array:
-        """(B, S, D), the table, (B, 1, 1, S) true where a frame may be looked at -> (B, S, D)."""
+        """(B, S, D), the layer's positions, (B, 1, 1, S) true where a frame may be looked at -> (B, S, D)."""
         q, k, v = (split_heads(w(x), self.n_heads) for w in (self.wq, self.wk, self.wv))
-        p = split_heads(self.w_pos(positions)[None], self.n_heads)
+        p = split_heads(positions[None], self.n_heads)
         by_position = (q + self.pos_bias_v[:, None]) * q.shape[-1] ** -0.5
         bias = self._align(matmul(by_position, p.swapaxes(-1, -2)))  # (B, H, S, S)
         allowed = self._allowed(x.shape[1], mask)
@@ -87,7 +86,7 @@ class LocalRelPositionAttention(RelPositionAttention):
 
     def positions(self, n_frames: int) -> mx.array:
         left, right = self.context
-        return relative_positions(left, -right, self.w_pos.weight.shape[0])
+        return self._positions(left, -right)
 
     def _align(self, scores: mx.array) -> mx.array:
         left, right = self.context

@@ -13,7 +13,7 @@ from mlx_canary.backend import mx, nn
 from mlx_canary.config import ModelConfig
 from mlx_canary.kernels import Floats, Linear, numpy_is_faster
 from mlx_canary.network.cache import DecoderCache
-from mlx_canary.network.conformer import ConformerEncoder, valid_frames
+from mlx_canary.network.conformer import ConformerEncoder, subsampled_length, valid_frames
 from mlx_canary.network.decoder import TransformerDecoder
 from mlx_canary.threads import in_threads
 from mlx_canary.types import EncoderOutput, Features
@@ -46,6 +46,7 @@ class CanaryNetwork(nn.Module):
 
     def _encode_each(self, frames: mx.array, lengths: Sequence[int]) -> EncoderOutput:
         """Each item alone, several at once: for a CPU."""
+        self.encoder.positions(subsampled_length(max(lengths), self.encoder.subsampling_factor))
         mx.eval(frames, self.encoder.parameters())
         rows = [row[:length] for row, length in zip(np.asarray(frames), lengths, strict=True)]
         alone = in_threads(self._encode_one, rows)

@@ -146,7 +146,7 @@ class ConformerBlock(nn.Module):
         self.norm_out = nn.LayerNorm(D, eps=1e-5)
 
     def __call__(self, x: mx.array, positions: mx.array, valid: mx.array | None) -> mx.array:
-        """(B, S, D), the table of positions, (B, S) -> (B, S, D)."""
+        """(B, S, D), the attention's positions, (B, S) -> (B, S, D)."""
         keys = None if valid is None else valid[:, None, None]
         x = x + 0.5 * self.feed_forward1(self.norm_feed_forward1(x))
         x = x + self.attention(self.norm_attention(x), positions, keys)
@@ -166,12 +166,15 @@ class ConformerEncoder(nn.Module):
         self.subsampling = Subsampling(config)
         self.blocks = [ConformerBlock(config) for _ in range(config.n_layers)]
 
+    def positions(self, n_frames: int) -> list[mx.array]:
+        """What each block needs of the positions of S frames."""
+        return [block.attention.positions(n_frames) for block in self.blocks]
+
     def __call__(self, frames: mx.array, lengths: Sequence[int]) -> tuple[mx.array, tuple[int, ...]]:
         """(B, T, M) and valid frames -> (B, S, D) and valid encoder frames."""
         x = self.subsampling(frames, lengths) * self.scale
         encoded = tuple(subsampled_length(length, self.subsampling_factor) for length in lengths)
         valid = valid_frames(x.shape[1], encoded)
-        positions = self.blocks[0].attention.positions(x.shape[1]).astype(x.dtype)
-        for block in self.blocks:
+        for block, positions in zip(self.blocks, self.positions(x.shape[1]), strict=True):
             x = block(x, positions, valid)
         return x, encoded
