@@ -15,7 +15,7 @@ from mlx_canary.longform.assembly import Assembly
 from mlx_canary.longform.journal import Journal
 from mlx_canary.reading import Reader
 from mlx_canary.requests import TranscriptionOptions
-from mlx_canary.transcriber import Transcriber
+from mlx_canary.transcriber import Piece, Transcriber
 
 # Windows are sorted by length within so many batches, so that a batch's windows are alike. All of them are in memory:
 # with twice as many, three hours took a third more of it than ten minutes.
@@ -36,7 +36,7 @@ class Scheduler:
         batch_size: int,
         journals: Sequence[Journal] | None,
     ) -> Iterator[None]:
-        """Decode batch after batch; between them the caller can take what is known from the assembly.
+        """Decode window after window; between them the caller can take what is known from the assembly.
 
         Raises:
             PromptError: The checkpoint does not have a language, task or option. What is wrong with a recording is told
@@ -49,17 +49,21 @@ class Scheduler:
             self._reader.pieces(index, audio, options, assembly, None if journals is None else journals[index])
             for index, (audio, options) in enumerate(requests)
         )
-        n_ahead = 1  # little at first, so that something is seen soon
-        while ahead := list(islice(pieces, batch_size * n_ahead)):
-            ahead.sort(key=lambda piece: len(piece.window.samples))
-            for start in range(0, len(ahead), batch_size):
-                batch = ahead[start : start + batch_size]
-                for piece, texts in zip(batch, self._transcriber(batch), strict=True):
-                    if journals is not None:
-                        journals[piece.recording].note(piece.window, texts)
-                    assembly.add(piece.recording, piece.window.start, texts)
-                yield
-            n_ahead = min(2 * n_ahead, _LOOK_AHEAD)
+        for piece, texts in self._transcriber.each(_sorted_batches(pieces, batch_size), batch_size):
+            if journals is not None:
+                journals[piece.recording].note(piece.window, texts)
+            assembly.add(piece.recording, piece.window.start, texts)
+            yield
+
+
+def _sorted_batches(pieces: Iterator[Piece], batch_size: int) -> Iterator[list[Piece]]:
+    """Windows of like lengths together."""
+    n_ahead = 1  # little at first, so that something is seen soon
+    while ahead := list(islice(pieces, batch_size * n_ahead)):
+        ahead.sort(key=lambda piece: len(piece.window.samples))
+        for start in range(0, len(ahead), batch_size):
+            yield ahead[start : start + batch_size]
+        n_ahead = min(2 * n_ahead, _LOOK_AHEAD)
 
 
 def check_batch_size(batch_size: int) -> None:

@@ -6,8 +6,10 @@ segments go is for others. Holds no state but what it computed once for given de
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, groupby
+from operator import itemgetter
 from typing import Literal
 
 import numpy as np
@@ -18,7 +20,7 @@ from mlx_canary.alignment.inline import inline_words
 from mlx_canary.alignment.spans import FRAME_DURATION
 from mlx_canary.alignment.words import sentences
 from mlx_canary.audio.features import pad_to_minimum
-from mlx_canary.backend import mx
+from mlx_canary.decoding.batch import Entry
 from mlx_canary.decoding.confidence import aggregate
 from mlx_canary.decoding.generate import Decoder
 from mlx_canary.decoding.limits import token_limit
@@ -86,6 +88,23 @@ class _Heard:
     n_feature_frames: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """The n-th text of one window (a batch of one), and the prompt for it."""
+
+    heard: _Heard
+    n: int
+    ids: list[int]
+
+    @property
+    def piece(self) -> Piece:
+        return self.heard.pieces[0]
+
+    @property
+    def prompt(self) -> Prompt:
+        return self.piece.request.prompts[self.n]
+
+
 @dataclass(frozen=True, slots=True)
 class _Found:
     """The text of one window, and what speaks for it."""
@@ -95,27 +114,36 @@ class _Found:
 
 
 class Transcriber:
-    """Turns windows into segments with one loaded model."""
+    """Turns windows into segments with one loaded model.
 
-    def __init__(self, model: LoadedModel) -> None:
+    Args:
+        model: Computes.
+        refill: As for `search_each`.
+    """
+
+    def __init__(self, model: LoadedModel, refill: bool | None = None) -> None:
         self._model = model
+        self._refill = refill
         self._decoders: dict[DecodingOptions, Decoder] = {}
 
     def __call__(self, pieces: Sequence[Piece]) -> list[Texts]:
         """The texts of each window, decoded together where their options allow it; every window must have room."""
-        found: dict[int, Texts] = {}
-        groups: dict[DecodingOptions, list[int]] = {}
-        for i, piece in enumerate(pieces):
-            if is_silent(piece.window.samples):
-                nothing = Segment("", piece.window.start, piece.window.end)
-                found[i] = tuple((nothing,) for _ in piece.request.prompts)
+        found = dict(self.each([pieces], len(pieces)))
+        return [found[piece] for piece in pieces]
+
+    def each(self, batches: Iterable[Sequence[Piece]], batch_size: int) -> Iterator[tuple[Piece, Texts]]:
+        """The texts of each window, as they are done.
+
+        Args:
+            batches: Windows that the encoder hears together; taken when there is room for them.
+            batch_size: Texts that are decoded at once.
+        """
+        for options, groups in groupby(_groups(batches), itemgetter(0)):
+            pieces = (group for _, group in groups)
+            if options is None:
+                yield from ((piece, _nothing(piece)) for piece in chain.from_iterable(pieces))
             else:
-                groups.setdefault(piece.request.decoding, []).append(i)
-        for group in groups.values():
-            heard = self._listen([pieces[i] for i in group])
-            for i, texts in zip(group, self._texts(heard), strict=True):
-                found[i] = texts
-        return [found[i] for i in range(len(pieces))]
+                yield from self._alike(options, pieces, batch_size)
 
     def method(self, prompt: Prompt) -> Literal["ctc", "inline", "attention"]:
         """Where the word times of such a text come from."""
@@ -148,25 +176,46 @@ class Transcriber:
         features = self._model.preprocessor(samples)
         return _Heard(pieces, samples, self._model.network.encode(features), features.lengths)
 
-    def _texts(self, heard: _Heard) -> list[Texts]:
-        """Every text of every window, from one pass of the encoder."""
-        texts: list[list[tuple[Segment, ...]]] = [[] for _ in heard.pieces]
-        for n in range(max(len(piece.request.prompts) for piece in heard.pieces)):
-            rows = [i for i, piece in enumerate(heard.pieces) if len(piece.request.prompts) > n]
-            for i, found in zip(rows, self._decode(_rows(heard, rows), n, depth=0), strict=True):
-                texts[i].append(found.segments)
-        return [tuple(each) for each in texts]
+    def _alike(
+        self, options: DecodingOptions, groups: Iterable[list[Piece]], batch_size: int
+    ) -> Iterator[tuple[Piece, Texts]]:
+        """Windows whose options for decoding are the same: every text of each, from one pass of the encoder."""
+        decoder = self._decoder(options)
+        going: dict[int, _Asked] = {}
+        texts: dict[Piece, dict[int, tuple[Segment, ...]]] = {}
 
-    def _decode(self, heard: _Heard, n: int, depth: int) -> list[_Found]:
-        """The n-th text of each window."""
-        prompts = [piece.request.prompts[n] for piece in heard.pieces]
-        ids = [self.ids(p, piece.request.timestamps) for p, piece in zip(prompts, heard.pieces, strict=True)]
-        decode = self._decoder(heard.pieces[0].request.decoding)
-        languages, pnc = [p.target_lang for p in prompts], [p.pnc for p in prompts]
-        hypotheses = decode(heard.encoded, ids, self._limits(heard, ids), languages, pnc)
+        def entries() -> Iterator[Entry]:
+            new = chain.from_iterable(self._asked(self._listen(pieces)) for pieces in groups)
+            for number, asked in enumerate(new):
+                going[number] = asked
+                yield self._entry(decoder, asked)
+
+        for number, (best, *_) in decoder.each(entries(), batch_size, self._refill):
+            asked = going.pop(number)
+            piece, done = asked.piece, texts.setdefault(asked.piece, {})
+            done[asked.n] = self._again(asked, self._found(asked, best), depth=0).segments
+            if len(done) == len(piece.request.prompts):
+                del texts[piece]
+                yield piece, tuple(done[n] for n in range(len(done)))
+
+    def _asked(self, heard: _Heard) -> Iterator[_Asked]:
+        """Each text of each window: the first of all, then the second."""
+        for n in range(max(len(piece.request.prompts) for piece in heard.pieces)):
+            for i, piece in enumerate(heard.pieces):
+                if n < len(piece.request.prompts):
+                    yield _Asked(_row(heard, i), n, self.ids(piece.request.prompts[n], piece.request.timestamps))
+
+    def _entry(self, decoder: Decoder, asked: _Asked) -> Entry:
+        (n_frames,), prompt = asked.heard.n_feature_frames, asked.prompt
+        limit = token_limit(self._model.config, n_frames, len(asked.ids))
+        return decoder.entry(asked.heard.encoded.states[0], asked.ids, limit, prompt.target_lang, prompt.pnc)
+
+    def _decode(self, all_asked: Sequence[_Asked], depth: int) -> list[_Found]:
+        """Texts of parts of a window."""
+        decoder = self._decoder(all_asked[0].piece.request.decoding)
+        found = dict(decoder.each([self._entry(decoder, asked) for asked in all_asked], len(all_asked)))
         return [
-            self._again(piece, n, self._found(_rows(heard, [i]), n, best, ids[i]), depth)
-            for i, (piece, (best, *_)) in enumerate(zip(heard.pieces, hypotheses, strict=True))
+            self._again(asked, self._found(asked, found[number][0]), depth) for number, asked in enumerate(all_asked)
         ]
 
     def _decoder(self, options: DecodingOptions) -> Decoder:
@@ -174,14 +223,10 @@ class Transcriber:
             self._decoders[options] = Decoder(self._model.network, self._model.tokenizer, options)
         return self._decoders[options]
 
-    def _limits(self, heard: _Heard, ids: list[list[int]]) -> list[int]:
-        config, frames = self._model.config, heard.n_feature_frames
-        return [token_limit(config, n, len(prompt)) for n, prompt in zip(frames, ids, strict=True)]
-
-    def _again(self, piece: Piece, n: int, found: _Found, depth: int) -> _Found:
+    def _again(self, asked: _Asked, found: _Found, depth: int) -> _Found:
         """A doubtful window's two halves, decoded anew, where they are less doubtful."""
         (evidence,) = found.evidence
-        window = piece.window
+        piece, window = asked.piece, asked.piece.window
         if not piece.request.guards or not doubts(evidence) or depth >= _MAX_DEPTH:
             return found
         if window.end - window.start < 2 * _SHORTEST_PART:
@@ -190,17 +235,18 @@ class Transcriber:
         audible = [part for part in parts if not is_silent(part.window.samples)]
         if not all(map(self.has_room, audible)):
             return found
-        new = self._decode(self._listen(audible), n, depth + 1)
+        halved = self._listen(audible)
+        new = self._decode([_Asked(_row(halved, i), asked.n, asked.ids) for i in range(len(audible))], depth + 1)
         joined = _Found(
             tuple(segment for part in new for segment in part.segments),
             tuple(evidence for part in new for evidence in part.evidence),
         )
         return joined if is_better(joined.evidence, evidence) else found
 
-    def _found(self, heard: _Heard, n: int, hypothesis: Hypothesis, ids: list[int]) -> _Found:
-        """The segments of one window (a batch of one)."""
-        (piece,), (samples,) = heard.pieces, heard.samples
-        window, request = piece.window, piece.request
+    def _found(self, asked: _Asked, hypothesis: Hypothesis) -> _Found:
+        """The segments of one window."""
+        (samples,) = asked.heard.samples
+        window, request = asked.piece.window, asked.piece.request
         plain = [token for token in hypothesis.tokens if token not in self._model.tokenizer.special_ids]
         rate = self._model.config.preprocessor.sample_rate
         active, duration = active_seconds(samples, rate), window.end - window.start
@@ -209,7 +255,7 @@ class Transcriber:
         text = self._model.tokenizer.decode(hypothesis.tokens, skip_special=True).strip()
         confidences = self._word_confidences(hypothesis)
         timed = request.timestamps is not None and text
-        words = self._words(heard, request.prompts[n], hypothesis, ids) if timed else []
+        words = self._words(asked, hypothesis) if timed else []
         if not words:
             mean = aggregate(confidences, "mean")
             return _Found((Segment(text, window.start, window.end, confidence=mean, flags=flags),), (evidence,))
@@ -226,9 +272,9 @@ class Transcriber:
         values = np.array(hypothesis.token_confidences)
         return [float(values[word_of == w].min(initial=1.0)) for w in range(len(words))]
 
-    def _words(self, heard: _Heard, prompt: Prompt, hypothesis: Hypothesis, ids: list[int]) -> list[Word]:
+    def _words(self, asked: _Asked, hypothesis: Hypothesis) -> list[Word]:
         """Words with times from the start of the (padded) window."""
-        model, (samples,) = self._model, heard.samples
+        model, (samples,), prompt = self._model, asked.heard.samples, asked.prompt
         rate = model.config.preprocessor.sample_rate
         method, duration = self.method(prompt), len(samples) / rate
         if method == "ctc" and model.aligner is not None:
@@ -244,19 +290,30 @@ class Transcriber:
             if "<|" in text:
                 return list(inline_words(text, duration))
         audio = Audio(samples, rate)
-        return list(attention_words(model.network, heard.encoded, ids, hypothesis.tokens, model.tokenizer, audio))
+        encoded, ids = asked.heard.encoded, asked.ids
+        return list(attention_words(model.network, encoded, ids, hypothesis.tokens, model.tokenizer, audio))
 
 
-def _rows(heard: _Heard, rows: list[int]) -> _Heard:
-    """Some of a batch; frames beyond their longest are cut off."""
-    lengths = tuple(heard.encoded.lengths[i] for i in rows)
-    states = heard.encoded.states[mx.array(rows), : max(lengths)]
-    return _Heard(
-        [heard.pieces[i] for i in rows],
-        [heard.samples[i] for i in rows],
-        EncoderOutput(states, lengths),
-        tuple(heard.n_feature_frames[i] for i in rows),
-    )
+def _row(heard: _Heard, i: int) -> _Heard:
+    """One window of a batch; frames beyond its own are cut off."""
+    length = heard.encoded.lengths[i]
+    encoded = EncoderOutput(heard.encoded.states[i : i + 1, :length], (length,))
+    return _Heard([heard.pieces[i]], [heard.samples[i]], encoded, (heard.n_feature_frames[i],))
+
+
+def _groups(batches: Iterable[Sequence[Piece]]) -> Iterator[tuple[DecodingOptions | None, list[Piece]]]:
+    """Windows of a batch with the same options; first, with None, those in which there is nothing to hear."""
+    for batch in batches:
+        groups: dict[DecodingOptions | None, list[Piece]] = {None: []}
+        for piece in batch:
+            options = None if is_silent(piece.window.samples) else piece.request.decoding
+            groups.setdefault(options, []).append(piece)
+        yield from ((options, pieces) for options, pieces in groups.items() if pieces)
+
+
+def _nothing(piece: Piece) -> Texts:
+    """The texts of a silent window."""
+    return tuple((Segment("", piece.window.start, piece.window.end),) for _ in piece.request.prompts)
 
 
 def _placed(words: Sequence[Word], padded_duration: float, window: Window) -> list[Word]:

@@ -415,3 +415,18 @@ def test_segments_are_told_in_the_order_of_the_recording(batch_size):
     assert tuple(told) == outcome.transcript.segments
     assert all(before.end <= after.start for before, after in pairwise(told))
     assert list(model(ATTENTION).transcribe_segments(audio, options, batch_size=batch_size)) == told
+
+
+@pytest.mark.parametrize("name", [CTC, INLINE, ATTENTION])
+def test_windows_may_take_the_places_of_finished_ones(name):
+    """As they do on a GPU: translations beside texts, silence and windows of all lengths."""
+    audio = sound(*["speech", 0.5, "chirp", 2.0, "short", 7.0] * 4)
+    blocks = list(cut_windows([audio.samples], RATE, 2, 6))
+    request = request_for(replace(WORDS, also_translate=("de",)), loaded(name).config, loaded(name).tokenizer)
+    pieces = [Piece(0, window, request) for window in blocks]
+    batches = [pieces[start : start + 4] for start in range(0, len(pieces), 4)]
+    alone, joined = (dict(Transcriber(loaded(name), refill).each(batches, 4)) for refill in (False, True))
+    assert len(joined) == len(pieces)
+    for piece in pieces:
+        for some, others in zip(joined[piece], alone[piece], strict=True):
+            assert [(s.text, s.start, s.end) for s in some] == [(s.text, s.start, s.end) for s in others]

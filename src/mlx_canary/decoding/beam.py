@@ -28,6 +28,7 @@ class Beam:
     n_wanted: int = 1
     length_penalty: float = 0.0
     nemo_faults: bool = False
+    refills: bool = False
 
     @property
     def ends_first(self) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from mlx_canary.backend import mx
+from mlx_canary.decoding.batch import Entry
 from mlx_canary.decoding.beam import Beam
 from mlx_canary.decoding.boosting import BoostingTree, encode_phrases
 from mlx_canary.decoding.fusion import Fusion, Scorer
@@ -12,7 +14,7 @@ from mlx_canary.decoding.ngram import NGramModel
 from mlx_canary.decoding.options import DecodingOptions
 from mlx_canary.decoding.rows import Chooser, Symbols
 from mlx_canary.decoding.sampling import Sampler
-from mlx_canary.decoding.search import search
+from mlx_canary.decoding.search import search_each
 from mlx_canary.errors import PromptError
 from mlx_canary.network.canary import CanaryNetwork
 from mlx_canary.text.tokenizer import CanaryTokenizer
@@ -68,20 +70,45 @@ class Decoder:
         Returns:
             For each item `n_best` hypotheses, best first.
         """
-        options = self._options
         capitals = [True] * len(prompts) if pnc is None else pnc
-        items = search(
+        rows = zip(encoded.states, encoded.lengths, prompts, limits, languages, capitals, strict=True)
+        entries = [
+            self.entry(states[:length], prompt, limit, language, pnc)
+            for states, length, prompt, limit, language, pnc in rows
+        ]
+        found = dict(self.each(entries, len(entries)))
+        return [found[n] for n in range(len(entries))]
+
+    def entry(self, states: mx.array, prompt: Sequence[int], limit: int, language: str, pnc: bool) -> Entry:
+        """An item for `each`; states are (S, W), the rest as for a batch."""
+        return Entry(states, prompt, limit, self._fusion(language, pnc))
+
+    def each(
+        self, entries: Iterable[Entry], batch_size: int, refill: bool | None = None
+    ) -> Iterator[tuple[int, tuple[Hypothesis, ...]]]:
+        """Decode items, several at once; they are taken when there is room for them.
+
+        Args:
+            entries: From `entry`.
+            batch_size: Items at once.
+            refill: As for `search_each`.
+
+        Yields:
+            The number of an item and its `n_best` hypotheses, best first, when it is done.
+        """
+        options = self._options
+        found = search_each(
             self._network,
-            encoded,
-            prompts,
-            limits,
+            entries,
+            batch_size,
             self._symbols,
             chooser_for(options),
             options.confidence,
-            [self._fusion(language, pnc) for language, pnc in zip(languages, capitals, strict=True)],
             options.guards_loops,
+            refill,
         )
-        return [tuple(item.hypotheses()[: options.n_best]) for item in items]
+        for number, item in found:
+            yield number, tuple(item.hypotheses()[: options.n_best])
 
     def _fusion(self, language: str, pnc: bool) -> Fusion | None:
         """What is added to the scores of a text in this language."""

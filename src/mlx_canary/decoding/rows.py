@@ -50,6 +50,12 @@ class Rows:
         """Keep these items."""
         return Rows(self.totals[items], self.ended[items], self.lengths[items], self.n_steps)
 
+    def replace(self, places: mx.array, fresh: Rows) -> Rows:
+        """Put other items, which begin, in these places; `n_steps` is that of the others."""
+        totals, ended, lengths = (mx.array(array) for array in (self.totals, self.ended, self.lengths))
+        totals[places], ended[places], lengths[places] = fresh.totals, fresh.ended, fresh.lengths
+        return Rows(totals, ended, lengths, self.n_steps)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Choice:
@@ -84,6 +90,10 @@ class Chooser(Protocol):
     @property
     def ends_first(self) -> bool:
         """Whether a text may end before it began. (In NeMo's beam search it may not.)"""
+
+    @property
+    def refills(self) -> bool:
+        """Whether an item may begin while others go on: its choices depend neither on `n_steps` nor on other rows."""
 
     def closing(self, symbols: Symbols) -> tuple[int, ...]:
         """The tokens that end a text."""

@@ -46,6 +46,23 @@ class KeyValueCache:
         if self._keys is not None and self._values is not None:
             self._keys, self._values = self._keys[rows], self._values[rows]
 
+    def put(self, places: mx.array, fresh: KeyValueCache) -> None:
+        """Give these batch rows to a younger cache's: their tokens end where this one's do."""
+        assert self._keys is not None
+        assert self._values is not None
+        behind = (self.length - fresh.length, self._keys.shape[2] - self.length)
+        for buffer, rows in ((self._keys, fresh._keys), (self._values, fresh._values)):
+            assert rows is not None
+            buffer[places] = mx.pad(rows[:, :, : fresh.length], [(0, 0), (0, 0), behind, (0, 0)])
+
+    def forget(self, n_tokens: int) -> None:
+        """Drop the first so many tokens."""
+        assert self._keys is not None
+        assert self._values is not None
+        self._keys = mx.contiguous(self._keys[:, :, n_tokens:])
+        self._values = mx.contiguous(self._values[:, :, n_tokens:])
+        self.length -= n_tokens
+
     def pick(self, columns: mx.array) -> None:
         """Keep these tokens of each item, (B, L)."""
         assert self._keys is not None
@@ -67,8 +84,7 @@ class DecoderCache:
     Attributes:
         cross: Keys and values of the encoder states, for each layer, (B, H, S, K).
         cross_mask: (B, 1, 1, S) true for valid encoder frames; None where all are.
-        n_pad: (B,) how many padding tokens stand before each item's prompt.
-        has_padding: Whether any does.
+        n_pad: How many padding tokens stand before each item's prompt.
         tokens: Keys and values of the tokens, for each layer.
         steps: Tokens in a row so far, padding included.
         seen: (B, R, L) which tokens of the pool each of R rows is made of; None while every item is a single row.
@@ -76,8 +92,7 @@ class DecoderCache:
 
     cross: list[tuple[mx.array, mx.array]]
     cross_mask: mx.array | None
-    n_pad: mx.array
-    has_padding: bool
+    n_pad: list[int]
     tokens: list[KeyValueCache]
     steps: int = 0
     seen: mx.array | None = None
@@ -105,25 +120,25 @@ class DecoderCache:
             B, R, _ = self.seen.shape
             itself = mx.broadcast_to(mx.eye(R, dtype=mx.bool_), (B, R, R))
             self.seen = mx.concatenate([self.seen, itself], axis=-1)
-            return mx.broadcast_to((first - self.n_pad)[:, None], (B, R)), self.seen[:, None]
+            return mx.broadcast_to(first - mx.array(self.n_pad)[:, None], (B, R)), self.seen[:, None]
         index = mx.arange(first, self.steps)
-        return index - self.n_pad[:, None], self._chain_mask(index)
+        return index - mx.array(self.n_pad)[:, None], self._chain_mask(index)
 
     def _chain_mask(self, index: mx.array) -> mx.array | None:
         """(B, 1, U, L): earlier tokens and itself, but no padding (which may look at itself, to have something)."""
-        if len(index) == 1 and not self.has_padding:
+        if len(index) == 1 and not any(self.n_pad):
             return None
         keys = mx.arange(self.steps)
         causal = keys <= index[:, None]
-        if not self.has_padding:
+        if not any(self.n_pad):
             return causal[None, None]
-        real = keys >= self.n_pad[:, None, None]
+        real = keys >= mx.array(self.n_pad)[:, None, None]
         return ((causal & real) | (keys == index[:, None]))[:, None]
 
     def branch(self, parents: mx.array) -> None:
         """From now on each item has R rows, which continue the rows `parents`, (B, R)."""
         if self.seen is None:
-            real = mx.arange(self.length) >= self.n_pad[:, None, None]
+            real = mx.arange(self.length) >= mx.array(self.n_pad)[:, None, None]
             self.seen = mx.broadcast_to(real, (len(self.n_pad), parents.shape[1], self.length))
             self._compacted = self.length
             return
@@ -146,7 +161,53 @@ class DecoderCache:
         index = mx.array(list(rows))
         self.cross = [(keys[index], values[index]) for keys, values in self.cross]
         self.cross_mask = None if self.cross_mask is None else self.cross_mask[index]
-        self.n_pad = self.n_pad[index]
+        self.n_pad = [self.n_pad[row] for row in rows]
         self.seen = None if self.seen is None else self.seen[index]
         for tokens in self.tokens:
             tokens.select(index)
+
+    def replace(self, places: Sequence[int], fresh: DecoderCache) -> None:
+        """Give the places of finished items to a younger cache's; only while every item is a single row.
+
+        Args:
+            places: Of as many items as the younger cache has.
+            fresh: Must not hold more tokens than this one.
+        """
+        assert self.seen is None
+        index, missing = mx.array(list(places)), self.length - fresh.length
+        self.cross_mask = _put(_frames_mask(self), _frames_mask(fresh), index, axis=3)
+        for n, (old, new) in enumerate(zip(self.cross, fresh.cross, strict=True)):
+            self.cross[n] = (_put(old[0], new[0], index), _put(old[1], new[1], index))
+        for tokens, others in zip(self.tokens, fresh.tokens, strict=True):
+            tokens.put(index, others)
+        for place, n_pad in zip(places, fresh.n_pad, strict=True):
+            self.n_pad[place] = n_pad + missing
+        if (n_unused := min(self.n_pad)) >= _GROWTH:
+            self._forget(n_unused)
+
+    def _forget(self, n_tokens: int) -> None:
+        """Drop the first so many tokens, which are padding in every row."""
+        self.n_pad = [n - n_tokens for n in self.n_pad]
+        self.steps -= n_tokens
+        for tokens in self.tokens:
+            tokens.forget(n_tokens)
+
+
+def _frames_mask(cache: DecoderCache) -> mx.array:
+    """(B, 1, 1, S)"""
+    if cache.cross_mask is not None:
+        return cache.cross_mask
+    keys = cache.cross[0][0]
+    return mx.ones((keys.shape[0], 1, 1, keys.shape[2]), mx.bool_)
+
+
+def _put(buffer: mx.array, rows: mx.array, places: mx.array, axis: int = 2) -> mx.array:
+    """The buffer with other rows at some places; whichever has fewer frames gets more, of zeros."""
+    missing = buffer.shape[axis] - rows.shape[axis]
+    buffer, rows = _longer(buffer, -missing, axis), _longer(rows, missing, axis)
+    buffer[places] = rows
+    return buffer
+
+
+def _longer(x: mx.array, missing: int, axis: int) -> mx.array:
+    return mx.pad(x, [(0, missing if n == axis else 0) for n in range(4)]) if missing > 0 else x

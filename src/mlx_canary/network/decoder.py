@@ -95,8 +95,7 @@ class TransformerDecoder(nn.Module):
             # Laid out by head: MLX on a CPU copies a transposed array in every product, so at every step.
             cross=[(mx.contiguous(keys), mx.contiguous(values)) for keys, values in cross],
             cross_mask=None if valid is None else valid[:, None, None],
-            n_pad=mx.array(list(n_pad)),
-            has_padding=any(n_pad),
+            n_pad=list(n_pad),
             tokens=[KeyValueCache() for _ in self.layers],
         )
 
