@@ -6,11 +6,12 @@ Knows nothing about other recordings: which windows are decoded when is for whoe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 
 from mlx_canary.audio.features import pad_to_minimum
 from mlx_canary.audio.load import iter_audio, load_audio
+from mlx_canary.audio.samples import Samples
 from mlx_canary.audio.sources import AudioSource
 from mlx_canary.decoding.language import LanguageGuess, guess_language
 from mlx_canary.errors import CanaryError, PromptError
@@ -46,6 +47,10 @@ class Reader:
             raise PromptError(f"Options are a {type(options).__name__}; expected TranscriptionOptions.")
         self._request_if_known(options)
 
+    def blocks(self, audio: AudioSource, options: TranscriptionOptions) -> Generator[Samples, None, None]:
+        """The samples of a recording, read as they are needed."""
+        return iter_audio(audio, sample_rate=self._model.config.preprocessor.sample_rate, channel=options.channel)
+
     def pieces(
         self,
         index: int,
@@ -53,17 +58,26 @@ class Reader:
         options: TranscriptionOptions,
         assembly: Assembly,
         journal: Journal | None,
+        blocks: Iterable[Samples] | None = None,
     ) -> Iterator[Piece]:
         """The windows of one recording that are not done yet, read as they are needed.
 
         What is wrong with the recording is told to the assembly, as is its end.
+
+        Args:
+            index: Its number in the assembly.
+            audio: The recording.
+            options: What is wanted of it.
+            assembly: Is told what is to come.
+            journal: Where windows that are done already are found.
+            blocks: Its samples, where somebody reads them ahead.
         """
         error = None
         try:
             if options.longform == "nemo":
                 self._like_nemo(index, audio, options, assembly)
             else:
-                yield from self._windows(index, audio, options, assembly, journal)
+                yield from self._windows(index, blocks or self.blocks(audio, options), options, assembly, journal)
         except CanaryError as problem:
             error = problem
         assembly.close(index, error)
@@ -71,7 +85,7 @@ class Reader:
     def _windows(
         self,
         index: int,
-        audio: AudioSource,
+        blocks: Iterable[Samples],
         options: TranscriptionOptions,
         assembly: Assembly,
         journal: Journal | None,
@@ -79,7 +93,6 @@ class Reader:
         """The first window in which something is heard decides the recording's language, if asked to."""
         request = self._request_if_known(options)
         rate = self._model.config.preprocessor.sample_rate
-        blocks = iter_audio(audio, sample_rate=rate, channel=options.channel)
         silent: list[Window] = []
         if request is not None:
             assembly.describe(index, languages_of(request))

@@ -1,7 +1,8 @@
-"""Recordings that are all known from the start in, their results out, batch after batch.
+"""Recordings that are all known from the start in, their results out, window after window.
 
 Goes through them in order and decodes windows of several recordings together, sorted by length: what is fastest for
-all. Not more than a few batches of sound are in memory. For recordings that come and go there is `turns`.
+all. Not more than a few batches of sound are in memory, one of them read while others are decoded. For recordings that
+come and go there is `turns`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 
+from mlx_canary.audio.ahead import ReadAhead, is_at_hand
 from mlx_canary.audio.sources import AudioSource
 from mlx_canary.errors import PromptError
 from mlx_canary.longform.assembly import Assembly
@@ -20,6 +22,8 @@ from mlx_canary.transcriber import Piece, Transcriber
 # Windows are sorted by length within so many batches, so that a batch's windows are alike. All of them are in memory:
 # with twice as many, three hours took a third more of it than ten minutes.
 _LOOK_AHEAD = 4
+# So many of 10 s make the longest window.
+_BLOCKS_OF_A_WINDOW = 4
 
 
 class Scheduler:
@@ -45,15 +49,19 @@ class Scheduler:
         check_batch_size(batch_size)
         for _, options in requests:
             self._reader.check(options)
-        pieces = chain.from_iterable(
-            self._reader.pieces(index, audio, options, assembly, None if journals is None else journals[index])
-            for index, (audio, options) in enumerate(requests)
-        )
-        for piece, texts in self._transcriber.each(_sorted_batches(pieces, batch_size), batch_size):
-            if journals is not None:
-                journals[piece.recording].note(piece.window, texts)
-            assembly.add(piece.recording, piece.window.start, texts)
-            yield
+        ahead = [n for n, (audio, options) in enumerate(requests) if is_at_hand(audio) and options.longform != "nemo"]
+        recordings = [self._reader.blocks(*requests[n]) for n in ahead]
+        with ReadAhead(recordings, batch_size * _BLOCKS_OF_A_WINDOW) as reading:
+            sounds = {n: reading.blocks(place) for place, n in enumerate(ahead)}
+            pieces = chain.from_iterable(
+                self._reader.pieces(n, *request, assembly, None if journals is None else journals[n], sounds.get(n))
+                for n, request in enumerate(requests)
+            )
+            for piece, texts in self._transcriber.each(_sorted_batches(pieces, batch_size), batch_size):
+                if journals is not None:
+                    journals[piece.recording].note(piece.window, texts)
+                assembly.add(piece.recording, piece.window.start, texts)
+                yield
 
 
 def _sorted_batches(pieces: Iterator[Piece], batch_size: int) -> Iterator[list[Piece]]:

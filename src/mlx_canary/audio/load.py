@@ -6,7 +6,7 @@ Knows nothing about models: padding and features come later.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -72,7 +72,7 @@ def iter_audio(
     block_seconds: float = 10.0,
     max_duration: float = MAX_DURATION,
     name: str | None = None,
-) -> Iterator[Samples]:
+) -> Generator[Samples, None, None]:
     """Read a recording in blocks, with memory that does not grow; together they are what `load_audio` gives.
 
     Args:
