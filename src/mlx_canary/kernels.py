@@ -51,6 +51,14 @@ def numpy_is_faster(x: mx.array) -> bool:
     return x.dtype == mx.float32 and mx.default_device().type == mx.cpu
 
 
+def compiling_pays() -> bool:
+    """Whether functions that are called again and again are worth compiling by MLX.
+
+    On a GPU, which otherwise waits for Python. On a CPU the products are NumPy's, which MLX cannot see into.
+    """
+    return mx.default_device().type == mx.gpu
+
+
 def numpy_blas() -> str:
     """The library that makes NumPy's products, by name and version."""
     found = np.show_config(mode="dicts")["Build Dependencies"]["blas"]

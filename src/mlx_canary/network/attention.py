@@ -127,5 +127,12 @@ class MultiHeadAttention(nn.Module):
 
     def __call__(self, x: mx.array, keys: mx.array, values: mx.array, mask: mx.array | None) -> mx.array:
         """Queries (B, U, W), keys and values (B, H, L, K), boolean mask broadcastable to (B, H, U, L) -> (B, U, W)."""
-        q = split_heads(self.wq(x), self.n_heads)
-        return self.wo(merge_heads(attend(q, keys, values, mask)))
+        return self.merged(attend(self.queries(x), keys, values, mask))
+
+    def queries(self, x: mx.array) -> mx.array:
+        """(B, U, W) -> (B, H, U, K)."""
+        return split_heads(self.wq(x), self.n_heads)
+
+    def merged(self, attended: mx.array) -> mx.array:
+        """What each head found, (B, H, U, K) -> (B, U, W)."""
+        return self.wo(merge_heads(attended))

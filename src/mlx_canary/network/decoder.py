@@ -6,11 +6,13 @@ the projected keys and values are kept instead, which is the same arithmetic don
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple, cast
 
 from mlx_canary.backend import mx, nn
 from mlx_canary.config import DecoderConfig
-from mlx_canary.kernels import Linear, product
+from mlx_canary.kernels import Linear, attend, compiling_pays, product
 from mlx_canary.network.attention import MultiHeadAttention
 from mlx_canary.network.cache import DecoderCache, KeyValueCache
 
@@ -50,6 +52,14 @@ class FeedForward(nn.Module):
         return self.w2(self.activation(self.w1(x)))
 
 
+class _Parts(NamedTuple):
+    """A layer without its attention: its shapes do not change with the number of tokens or frames."""
+
+    before_tokens: Callable[[mx.array], tuple[mx.array, mx.array, mx.array]]
+    before_frames: Callable[[mx.array, mx.array], tuple[mx.array, mx.array]]
+    after_frames: Callable[[mx.array, mx.array], mx.array]
+
+
 class DecoderLayer(nn.Module):
     """Self-attention, cross-attention and feed-forward, each behind its norm and around a residual."""
 
@@ -72,10 +82,36 @@ class DecoderLayer(nn.Module):
         cross_mask: mx.array | None,
     ) -> mx.array:
         """(B, U, W) -> (B, U, W); the new keys and values are appended to `tokens`."""
+        # Prompts come in all lengths: they would be compiled again and again.
+        parts = self._compiled if x.shape[1] == 1 and compiling_pays() else self._plain
+        queries, keys, values = parts.before_tokens(x)
+        x, queries = parts.before_frames(x, attend(queries, *tokens.append(keys, values), self_mask))
+        return parts.after_frames(x, attend(queries, *cross, cross_mask))
+
+    def before_tokens(self, x: mx.array) -> tuple[mx.array, mx.array, mx.array]:
+        """Queries to the tokens, new keys and values."""
         y = self.norm_self_attention(x)
-        x = x + self.self_attention(y, *tokens.append(*self.self_attention.keys_values(y)), self_mask)
-        x = x + self.cross_attention(self.norm_cross_attention(x), *cross, cross_mask)
+        return self.self_attention.queries(y), *self.self_attention.keys_values(y)
+
+    def before_frames(self, x: mx.array, attended: mx.array) -> tuple[mx.array, mx.array]:
+        """With what was found in the tokens: (B, U, W), and the queries to the encoder's frames."""
+        x = x + self.self_attention.merged(attended)
+        return x, self.cross_attention.queries(self.norm_cross_attention(x))
+
+    def after_frames(self, x: mx.array, attended: mx.array) -> mx.array:
+        """With what was found in the frames."""
+        x = x + self.cross_attention.merged(attended)
         return x + self.feed_forward(self.norm_feed_forward(x))
+
+    @cached_property
+    def _plain(self) -> _Parts:
+        return _Parts(self.before_tokens, self.before_frames, self.after_frames)
+
+    @cached_property
+    def _compiled(self) -> _Parts:
+        """The same; the weights are inputs, so that other ones need no other functions."""
+        compiled = [cast(Any, mx.compile(part, inputs=[self.state])) for part in self._plain]
+        return _Parts(*compiled)
 
 
 class TransformerDecoder(nn.Module):
