@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from itertools import pairwise
 from pathlib import Path
 
@@ -112,6 +113,18 @@ def test_batch_size_does_not_change_texts(flash):
     texts = {flash.transcribe(recording, language="en", batch_size=n).text for n in (1, 2, 3, 64)}
     assert len(texts) == 1
     assert texts.pop()
+
+
+@pytest.mark.parametrize("leave", ["close", "forget"])
+def test_nobody_reads_on_when_the_listener_left(leave, flash, wav):
+    """The files of later windows are read ahead by a thread."""
+    outcomes = flash.transcribe_each([(wav["speech"], ENGLISH)] * 99, batch_size=1)
+    next(outcomes)
+    assert [thread for thread in threading.enumerate() if thread.name == "read ahead"]
+    if leave == "close":
+        outcomes.close()
+    del outcomes
+    assert not [thread for thread in threading.enumerate() if thread.name == "read ahead"]
 
 
 @pytest.mark.parametrize("batch_size", [0, -1])
