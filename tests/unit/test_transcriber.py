@@ -7,11 +7,13 @@ import json
 import wave
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import DATA, clip, loaded
 
+import mlx_canary
 from mlx_canary import (
     Audio,
     CanaryModel,
@@ -20,19 +22,21 @@ from mlx_canary import (
     PromptError,
     Transcript,
     TranscriptionOptions,
+    load_audio,
 )
 from mlx_canary.alignment.attention import words_of_tokens
 from mlx_canary.backend import mx
 from mlx_canary.load_models import LoadedModel, load_nemo
 from mlx_canary.longform.windows import Window, cut_windows
 from mlx_canary.network.canary import CanaryNetwork
-from mlx_canary.requests import request_for
+from mlx_canary.requests import request_for, window_lengths
 from mlx_canary.text.prompt import Prompt
 from mlx_canary.transcriber import Piece, Transcriber
 from mlx_canary.types import Hypothesis
 from mlx_canary.writers import read_json, render
 
 RATE = 16000
+CLIPS = Path(mlx_canary.__file__).parent / "demo" / "clips"
 CTC, INLINE, ATTENTION = "canary2-unified", "canary2-flash", "canary1-agg-gz"
 ENGLISH = TranscriptionOptions(language="en")
 GERMAN = TranscriptionOptions(language="en", task="translate", target_lang="de", pnc=False)
@@ -430,3 +434,16 @@ def test_windows_may_take_the_places_of_finished_ones(name):
     for piece in pieces:
         for some, others in zip(joined[piece], alone[piece], strict=True):
             assert [(s.text, s.start, s.end) for s in some] == [(s.text, s.start, s.end) for s in others]
+
+
+@pytest.mark.parametrize("batch_size", [2, 8])
+def test_the_demo_models_windows_may_too(batch_size, demo):
+    """Of speech that it understands, so that texts end by themselves."""
+    blocks = [load_audio(path).samples for path in sorted(CLIPS.glob("en_*"))]
+    options = TranscriptionOptions(language="en")
+    request = request_for(options, demo.config, demo.tokenizer)
+    lengths = window_lengths(options, demo.config)
+    pieces = [Piece(0, window, request) for samples in blocks for window in cut_windows([samples], RATE, *lengths)]
+    batches = [pieces[start : start + batch_size] for start in range(0, len(pieces), batch_size)]
+    alone, joined = (dict(Transcriber(demo._loaded, refill).each(batches, batch_size)) for refill in (False, True))
+    assert {piece: joined[piece][0] for piece in pieces} == {piece: alone[piece][0] for piece in pieces}
