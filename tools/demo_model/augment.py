@@ -1,24 +1,34 @@
 """A stranger's microphone: clean speech in, speech as it might arrive out.
 
-Speed, gain, noise, reverberation, telephone band, companding, silence around;
-and sounds that are no speech at all. Knows nothing about texts or models.
+Speed, gain, noise, reverberation, telephone band, companding, codecs, silence
+around; and sounds that are no speech at all. Knows nothing about texts or models.
 """
 
+import functools
+import io
 import random
 
 import numpy as np
-from scipy.signal import butter, fftconvolve, lfilter, sosfilt
+import soundfile
+from scipy.signal import butter, fftconvolve, lfilter, resample_poly, sosfilt
 from shards import SAMPLE_RATE
 
 FULL = 32768.0
 
 
+@functools.cache
+def noises() -> list[np.ndarray]:
+    """Two minutes of noise of unit power, in ten colours from white to brown: making it costs more than all the rest."""
+    white = np.random.default_rng(5).standard_normal(120 * SAMPLE_RATE).astype(np.float32)
+    shaped = [lfilter([1.0], [1.0, -pole], white) for pole in (0, 0, 0, 0, 0, 0.3, 0.6, 0.8, 0.9, 0.98)]
+    return [(x / x.std()).astype(np.float32) for x in shaped]
+
+
 def coloured_noise(n: int, rng: random.Random) -> np.ndarray:
     """Noise (n,) of unit power, white to brown."""
-    white = np.random.default_rng(rng.getrandbits(32)).standard_normal(n).astype(np.float32)
-    pole = rng.choice((0.0, 0.0, rng.uniform(0.3, 0.98)))
-    shaped = lfilter([1.0], [1.0, -pole], white) if pole else white
-    return (shaped / (shaped.std() + 1e-9)).astype(np.float32)
+    noise = rng.choice(noises())
+    begin = rng.randrange(len(noise) - n)
+    return noise[begin : begin + n] * np.float32(rng.choice((-1, 1)))
 
 
 def reverberate(x: np.ndarray, rng: random.Random) -> np.ndarray:
@@ -44,6 +54,29 @@ def telephone(x: np.ndarray, rng: random.Random) -> np.ndarray:
     return x
 
 
+def through_codec(x: np.ndarray, rng: random.Random) -> np.ndarray:
+    """Encode and decode: a mobile phone's GSM 06.10, ADPCM, MP3 at a low rate, or (seldom, it is slow) Opus.
+
+    Nothing moves in time by more than a sample.
+    """
+    (kind,) = rng.choices(("gsm", "adpcm", "mp3", "opus"), (4, 4, 4, 1))
+    peak = np.abs(x).max() + 1e-9
+    narrow = kind == "gsm" or (kind == "adpcm" and rng.random() < 0.5)
+    sent, rate = (resample_poly(x, 1, 2), 8_000) if narrow else (x, SAMPLE_RATE)
+    options = {
+        "opus": {"format": "OGG", "subtype": "OPUS", "compression_level": rng.uniform(0.9, 1.0)},
+        "mp3": {"format": "MP3", "subtype": "MPEG_LAYER_III", "compression_level": rng.uniform(0.85, 0.99)},
+        "gsm": {"format": "WAV", "subtype": "GSM610"},
+        "adpcm": {"format": "WAV", "subtype": "IMA_ADPCM"},
+    }[kind]
+    buffer = io.BytesIO()
+    soundfile.write(buffer, sent / peak * 0.9, rate, **options)
+    buffer.seek(0)
+    heard = soundfile.read(buffer, dtype="float32")[0] * (peak / 0.9)
+    heard = resample_poly(heard, 2, 1) if narrow else heard
+    return np.pad(heard[: len(x)], (0, max(0, len(x) - len(heard)))).astype(np.float32)
+
+
 def stretch(x: np.ndarray, factor: float) -> np.ndarray:
     """Play faster (factor > 1) or slower, pitch and all."""
     positions = np.arange(0, len(x) - 1, factor, dtype=np.float32)
@@ -61,7 +94,7 @@ def distort(samples: np.ndarray, rng: random.Random, strength: float) -> tuple[n
         Samples (M,) float32 in [-1, 1]; where the speech begins (s); by how much it plays faster.
     """
     x = samples.astype(np.float32) / FULL
-    factor = rng.uniform(0.87, 1.15) if rng.random() < 0.6 * strength else 1.0
+    factor = rng.uniform(0.82, 1.2) if rng.random() < 0.6 * strength else 1.0
     if factor != 1.0:
         x = stretch(x, factor)
     if rng.random() < 0.3 * strength:
@@ -78,6 +111,8 @@ def distort(samples: np.ndarray, rng: random.Random, strength: float) -> tuple[n
         x = x + coloured_noise(len(x), rng) * 10 ** rng.uniform(-5, -3)
     if rng.random() < 0.25 * strength:
         x = telephone(x, rng)
+    if rng.random() < 0.1 * strength:
+        x = through_codec(x, rng)
     x = x * (10 ** rng.uniform(-1.2, 0.2) / (np.abs(x).max() + 1e-6))
     return np.clip(x, -1, 1).astype(np.float32), front / SAMPLE_RATE, factor
 

@@ -13,12 +13,11 @@ import augment
 import numpy as np
 import texts
 from model import LANGS, N_TIMES
-from shards import Utterance
+from shards import INEXACT, Utterance
 
 FRAME = 0.08
 SPELLED = [row[0] for row in texts.world()["words"]["spelled_name"]]
 TWIN = {name: SPELLED[i ^ 1] for i, name in enumerate(SPELLED)}  # names that sound alike, listed in pairs
-INEXACT = ("recorded",)  # kinds whose texts in other languages are no exact translations
 Pair = tuple[list[int], list[int]]  # prompt and answer ids
 Span = tuple[float, float]
 
@@ -124,7 +123,7 @@ class Maker:
         context, text = self.pick_context(utterance.itn.get(lang, text) if itn else text)
         pnc = rng.random() < 0.8
         text = text if pnc else texts.without_punctuation(text)
-        timed = self.with_times(text, lang, spans) if spans and not itn and rng.random() < 0.1 else None
+        timed = self.with_times(text, lang, spans) if spans and not itn and rng.random() < 0.15 else None
         return self.prompt(lang, lang, pnc, itn, timed is not None, context), [
             *(timed or self.ids(text, lang)),
             self.eos,
@@ -135,7 +134,7 @@ class Maker:
         rng, lang = self.rng, utterance.lang
         exact = utterance.engine != "people" and utterance.kind not in INEXACT
         others = [other for other in utterance.text if other != lang] if exact else []
-        if not others or (spans and rng.random() < 0.3):
+        if not others or (spans and rng.random() < 0.35):
             text = utterance.text[lang] if rng.random() < 0.8 else texts.without_punctuation(utterance.text[lang])
             timed = self.with_times(text, lang, spans) if spans else None
             return self.prompt(lang, lang, text[:1].isupper(), False, timed is not None, ""), [

@@ -1,4 +1,4 @@
-"""The front of the network for training on a CPU: samples in, subsampled frames out.
+"""The front of the network for training: samples in, subsampled frames out.
 
 The same numbers as NeMo's preprocessor and subsampling, at half their cost:
 powers without a strided sum, padding zeroed instead of multiplied by masks,
@@ -8,18 +8,23 @@ channels last. Knows nothing about what follows.
 import torch
 
 
+def within(length: int, n: torch.Tensor) -> torch.Tensor:
+    """(B, length): whether a place lies before the end of its row."""
+    return torch.arange(length, device=n.device)[None] < n[:, None]
+
+
 @torch.no_grad()
 def log_mel(preprocessor, samples: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Padded samples (B, N) and their lengths to normalised log-mel (B, M, T) and frame counts; dithers."""
     f = preprocessor.featurizer
     x = samples + 1e-5 * torch.randn_like(samples)
     x = torch.cat([x[:, :1], x[:, 1:] - 0.97 * x[:, :-1]], 1)
-    x = x.masked_fill(torch.arange(x.shape[1])[None] >= lengths[:, None], 0.0)
+    x = x.masked_fill(~within(x.shape[1], lengths), 0.0)
     spectrum = torch.stft(x, 512, 160, 400, f.window, center=True, pad_mode="constant", return_complex=True)
     power = torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag)
     mel = torch.log(torch.matmul(f.fb.to(power.dtype), power) + 2.0**-24)
     n = lengths // 160
-    inside = (torch.arange(mel.shape[2])[None] < n[:, None])[:, None].to(mel.dtype)
+    inside = within(mel.shape[2], n)[:, None].to(mel.dtype)
     count = n[:, None, None].to(mel.dtype)
     mean = (mel * inside).sum(2, keepdim=True) / count
     spread = (((mel - mean) * inside).square().sum(2, keepdim=True) / (count - 1)).sqrt() + 1e-5
@@ -39,11 +44,11 @@ def subsample(pre, mel: torch.Tensor, lengths: torch.Tensor, frozen: bool) -> tu
                 for i, length in enumerate(n.tolist()):
                     x[i, :, length:] = 0
             else:
-                x = x * (torch.arange(x.shape[2])[None] < n[:, None])[:, None, :, None].to(x.dtype)
+                x = x * within(x.shape[2], n)[:, None, :, None].to(x.dtype)
             x = layer(x)
             if layer.stride[0] == 2:
                 n = (n - 1) // 2 + 1
-        inside = (torch.arange(x.shape[2])[None] < n[:, None])[..., None].to(x.dtype)
+        inside = within(x.shape[2], n)[..., None].to(x.dtype)
         x = x.transpose(1, 2).flatten(2) * inside
     return pre.out(x), n
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 SAMPLE_RATE = 16_000
+INEXACT = ("recorded", "mixed")  # kinds whose texts in other languages are no exact translations
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def in_a_row(row: list[Utterance], rng: random.Random) -> Utterance:
         samples=np.concatenate(sounds),
         text=text,
         itn=itn,
-        kind=next((u.kind for u in row if u.kind == "recorded"), row[0].kind),
+        kind=next((u.kind for u in row if u.kind in INEXACT), row[0].kind),
         words=(*starts, ends[-1]) if timed else (),
         ends=tuple(ends) if timed else (),
     )

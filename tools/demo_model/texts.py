@@ -26,6 +26,7 @@ ALPHABET = (
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyzäöüßÄÖÜéèêëàâîïôûùçœÉÈÊÀÂÇáíóúñÁÍÓÚÑüº0123456789.,?!¿¡:'-"
 )
 PROMPT_SHARE = 0.12  # sentences that repeat a recording's text in other voices
+MIXED_SHARE = 0.1  # sentences that nobody would say
 
 
 @dataclass(frozen=True)
@@ -114,10 +115,34 @@ def finish(marked: str, lang: str, digits: bool) -> str:
     return text[: start.start()] + text[start.start()].upper() + text[start.end() :] if start else text
 
 
+def halves(first: str, second: str, rng: random.Random) -> str:
+    """The beginning of one sentence and the end of another."""
+    a, b = first.split(), second.split()
+    begin, end = a[: rng.randint(1, len(a))], b[rng.randint(min(1, len(b) - 1), len(b) - 1) :]
+    return " ".join([*[word.strip(".?!") for word in begin], *end])
+
+
+def mixed(rng: random.Random) -> Sentence:
+    """A sentence in each language that its first half does not foretell: its words must be heard."""
+    text = {}
+    for lang in LANGS:
+        said = [p[lang] for p in prompts() if lang in p] if rng.random() < 0.5 else []
+        one, other = (rng.choice(said) if said else templated(rng).text[lang] for _ in range(2))
+        text[lang] = halves(one, other, rng)
+    return Sentence(text, {}, "mixed")
+
+
 def sample(rng: random.Random, held_out: bool = False) -> Sentence:
     """One sentence; with held_out only templates that can make sentences nobody listed."""
     if prompts() and not held_out and rng.random() < PROMPT_SHARE:
         return Sentence(rng.choice(prompts()), {}, "recorded")
+    if not held_out and rng.random() < MIXED_SHARE:
+        return mixed(rng)
+    return templated(rng, held_out)
+
+
+def templated(rng: random.Random, held_out: bool = False) -> Sentence:
+    """A template of the world with its slots filled."""
     groups = world()["templates"]
     group = rng.choices(groups, [g["weight"] for g in groups])[0]
     template = rng.choice([t for t in group["lines"] if not held_out or "{" in t[0]] or group["lines"])

@@ -3,7 +3,9 @@
 Picks up finished shards while it runs, saves every few minutes, and goes on
 where it was when called again: the schedule is made of minutes trained, so it
 ends when it should, on any machine. On a CPU one process of one thread a core
-(--workers) is nearly twice as fast as one process of many threads.
+(--workers) is nearly twice as fast as one process of many threads. On a GPU
+the network waits for its sound: --loaders processes distort and collate it,
+and batches may be twenty times larger (--batch-seconds 1000 --lr 2.5e-3).
 
 What makes so small a training converge: the start in model.py; the encoder
 learns beside the decoder's loss with CTC and, at first, frame by frame from
@@ -17,8 +19,8 @@ import os
 import random
 import time
 import warnings
-from collections import deque
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import model as small
@@ -26,20 +28,20 @@ import numpy as np
 import texts
 import torch
 import torch.distributed as dist
-from examples import FRAME, Example, Maker
-from features import log_mel, subsample, through
-from shards import Utterance, in_a_row, read_new
+from examples import Example, Maker
+from features import log_mel, subsample, through, within
+from muon import Muon
+from shards import SAMPLE_RATE, Utterance, in_a_row, read_new
 
 # Share of the examples by engine, as far as there are shards of it.
-SHARES = {"kokoro": 0.32, "pico": 0.2, "espeak": 0.12, "people": 0.1, "joined": 0.16, "joe": 0.05, "flite": 0.05}
+SHARES = {"kokoro": 0.4, "pico": 0.17, "espeak": 0.13, "people": 0.1, "joined": 0.13, "joe": 0.02, "flite": 0.04}
 # But not more than this for each hour there is: a few minutes heard a hundred times teach nothing new.
 SHARE_PER_HOUR = 0.15
 NO_SPEECH = 0.02
 # Several utterances in a row, as long recordings have them.
-IN_A_ROW = 0.12
+IN_A_ROW = 0.2
 SELDOM = 0.04  # how often what is not in --focus is taken when it is drawn
 STEP = 10_240  # samples: eight frames of the encoder
-NOTHING = np.zeros(0, np.float32)
 # Workers learn each for itself and average their models every so many steps: no waiting on a shared machine.
 AVERAGE_EVERY = 8
 
@@ -49,7 +51,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", nargs="+", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=90, help="of training in all, resumed or not")
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--workers", type=int, default=2, help="learners on a CPU, of one thread each")
+    parser.add_argument("--loaders", type=int, default=0, help="processes that prepare batches beside a learner")
     parser.add_argument("--batch-seconds", type=float, default=45, help="of sound, a worker and step")
     parser.add_argument("--lr", type=float, default=1.2e-3)
     parser.add_argument("--pieces", type=int, default=320, help="tokens a language")
@@ -58,10 +62,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--encoder-from", type=Path, help="a .nemo whose encoder to start from")
     parser.add_argument("--start-from", type=Path, help="a .nemo of this recipe and these tokenizers to go on from")
     parser.add_argument("--freeze-layers", type=int, help="keep its subsampling and so many layers as they are: faster")
-    parser.add_argument("--replay", type=float, default=0.0, help="share of steps on a batch heard before, asked anew")
     parser.add_argument("--focus", default="", help="kinds of sentences, with commas; others are drawn seldom")
-    parser.add_argument("--mask-spectrum", action="store_true", help="SpecAugment: once it hears well")
-    parser.add_argument("--strength", type=float, default=1.0, help="of the distortions in the end")
+    parser.add_argument(
+        "--mask-spectrum", action="store_true", help="SpecAugment, but for the last fifth: once it hears well"
+    )
+    parser.add_argument(
+        "--strength", type=float, default=1.0, help="of the distortions at 70 % of the time; less before and after"
+    )
     parser.add_argument("--save-minutes", type=float, default=3)
     return parser.parse_args()
 
@@ -109,7 +116,7 @@ class Pool:
         return row
 
 
-def batches(pool: Pool, maker: Maker, seconds: float, progress):
+def batches(pool: Pool, maker: Maker, seconds: float, progress) -> Iterator[list[Example]]:
     """Lists of examples of similar length, about `seconds` of sound each.
 
     As many examples for a length rounded up to STEP, always: few shapes, for
@@ -139,9 +146,8 @@ def rounded(n: int, step: int) -> int:
     return -(-n // step) * step
 
 
-def pad(rows: list, value: float | int, step: int = 1) -> torch.Tensor:
+def pad(rows: list, value: int, step: int = 1, dtype: type = np.int64) -> torch.Tensor:
     """Rows as one tensor, its length a multiple of step."""
-    dtype = np.float32 if isinstance(value, float) else np.int64
     out = np.full((len(rows), rounded(max(1, max(map(len, rows))), step)), value, dtype=dtype)
     for i, row in enumerate(rows):
         out[i, : len(row)] = row
@@ -149,64 +155,97 @@ def pad(rows: list, value: float | int, step: int = 1) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class Heard:
-    """A batch as the frozen part of the encoder hears it: states (B, S, D), lengths (B,), what it teaches."""
+class Batch:
+    """Examples of similar length as tensors: what is heard, and two questions with their answers for each of it.
 
-    states: torch.Tensor
+    Args:
+        samples: (B, N) int16.
+        lengths: (B,) samples in use.
+        ids: (2B, L) prompt and answer, padded.
+        n_prompt, n_row: (2B,) ids of the prompt, and of both.
+        ctc: (B, M) ids of the spoken text; n_ctc (B,).
+        frames: (B, S) the id said in each frame, -100 where it is not known.
+    """
+
+    samples: torch.Tensor
     lengths: torch.Tensor
-    examples: list[Example]
+    ids: torch.Tensor
+    n_prompt: torch.Tensor
+    n_row: torch.Tensor
+    ctc: torch.Tensor
+    n_ctc: torch.Tensor
+    frames: torch.Tensor
+
+    def pin_memory(self) -> "Batch":
+        return Batch(*(getattr(self, f.name).pin_memory() for f in fields(self)))
+
+    def to(self, device: str) -> "Batch":
+        return Batch(*(getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)))
 
 
-def hear(network, examples: list[Example], frozen_layers: int | None, mask_spectrum: bool) -> Heard:
-    """Features, subsampling and, where they are frozen, the first layers; examples let go of their samples."""
-    lengths = torch.tensor([len(e.samples) for e in examples])
+def collate(examples: list[Example], maker: Maker) -> Batch:
+    pairs = [pair for e in examples for pair in maker.pairs(e)]
+    samples = [(e.samples * 32767).astype(np.int16) for e in examples]
+    frames = pad([[] if e.frames is None else e.frames for e in examples], -100)
+    return Batch(
+        pad(samples, 0, STEP, np.int16),
+        torch.tensor([len(x) for x in samples]),
+        pad([prompt + answer for prompt, answer in pairs], maker.tokenizer.pad_id, 12),
+        torch.tensor([len(prompt) for prompt, _ in pairs]),
+        torch.tensor([len(prompt) + len(answer) for prompt, answer in pairs]),
+        pad([e.ctc for e in examples], 0),
+        torch.tensor([len(e.ctc) for e in examples]),
+        frames,
+    )
+
+
+def hear(network, batch: Batch, frozen_layers: int | None, mask_spectrum: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features, subsampling and, where they are frozen, the first layers: states (B, S, D), lengths (B,)."""
+    device = batch.samples.device.type
     with torch.no_grad():
-        mel, mel_lengths = log_mel(network.preprocessor, pad([e.samples for e in examples], 0.0, STEP), lengths)
+        mel, mel_lengths = log_mel(network.preprocessor, batch.samples.float() / 32767, batch.lengths)
         if mask_spectrum:
             mel = network.spec_augmentation(input_spec=mel, length=mel_lengths)
-    with torch.autocast("cpu", torch.bfloat16), torch.set_grad_enabled(not frozen_layers):
+    with torch.autocast(device, torch.bfloat16), torch.set_grad_enabled(not frozen_layers):
         states, n = subsample(network.encoder.pre_encode, mel, mel_lengths, frozen_layers is not None)
         if frozen_layers:
             states = through(network.encoder, network.encoder.layers[:frozen_layers], states, n).to(torch.bfloat16)
-    return Heard(states, n, [replace(e, samples=NOTHING) for e in examples])
+    return states, n
+
+
+def frame_loss(log_probs: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of the frames whose token is known."""
+    length = min(log_probs.shape[1], frames.shape[1])
+    wanted = frames[:, :length]
+    picked = -log_probs[:, :length].gather(2, wanted.clamp(min=0)[..., None])[..., 0]
+    known = wanted >= 0
+    return (picked * known).sum() / known.sum().clamp(min=1)
 
 
 def losses(
-    network, ctc, heard: Heard, maker: Maker, frozen_layers: int, teach: bool, warm: bool
+    network, ctc, states: torch.Tensor, n: torch.Tensor, batch: Batch, frozen_layers: int, teach: bool, warm: bool
 ) -> dict[str, torch.Tensor]:
-    examples, n = heard.examples, heard.lengths
-    pairs = [pair for e in examples for pair in maker.pairs(e)]
-    rows = [prompt + answer for prompt, answer in pairs]
-    n_prompt, n_row = torch.tensor([len(prompt) for prompt, _ in pairs]), torch.tensor([len(r) for r in rows])
-    ids = pad(rows, network.tokenizer.pad_id, 12)
-    with torch.autocast("cpu", torch.bfloat16):
-        encoded = through(network.encoder, network.encoder.layers[frozen_layers:], heard.states, n)
-        states = network.encoder_decoder_proj(encoded).repeat_interleave(2, 0)
-        seen = (torch.arange(states.shape[1])[None] < n.repeat_interleave(2)[:, None]).to(states.dtype)
-        inputs = ids[:, :-1]
-        used = (torch.arange(inputs.shape[1])[None] < (n_row - 1)[:, None]).to(states.dtype)
+    device = states.device.type
+    with torch.autocast(device, torch.bfloat16):
+        encoded = through(network.encoder, network.encoder.layers[frozen_layers:], states, n)
+        memory = network.encoder_decoder_proj(encoded).repeat_interleave(2, 0)
+        seen = within(memory.shape[1], n.repeat_interleave(2)).to(memory.dtype)
+        inputs = batch.ids[:, :-1]
+        used = within(inputs.shape[1], batch.n_row - 1)
         hidden = network.transf_decoder(
-            input_ids=inputs, decoder_mask=used, encoder_embeddings=states, encoder_mask=seen
+            input_ids=inputs, decoder_mask=used.to(memory.dtype), encoder_embeddings=memory, encoder_mask=seen
         )
-        scores = network.log_softmax(hidden_states=hidden)
-    place = torch.arange(inputs.shape[1])[None]
-    answer = (place >= (n_prompt - 1)[:, None]) & (place < (n_row - 1)[:, None])
-    out = {"decoder": torch.nn.functional.nll_loss(scores.float()[answer], ids[:, 1:][answer])}
+        answer = used & ~within(inputs.shape[1], batch.n_prompt - 1)
+        scores = network.log_softmax(hidden_states=hidden[answer][None])
+    out = {"decoder": torch.nn.functional.nll_loss(scores[0].float(), batch.ids[:, 1:][answer])}
     # A head that knows nothing yet must not pull an encoder that hears already.
     logits = ctc(encoded.float() if warm else encoded.float().detach())
-    log_probs = torch.log_softmax(logits, -1).transpose(0, 1)
-    blank, n_ctc = logits.shape[-1] - 1, torch.tensor([len(e.ctc) for e in examples])
+    log_probs = torch.log_softmax(logits, -1)
     out["ctc"] = torch.nn.functional.ctc_loss(
-        log_probs, pad([e.ctc for e in examples], 0), n, n_ctc, blank=blank, zero_infinity=True
+        log_probs.transpose(0, 1), batch.ctc, n, batch.n_ctc, blank=logits.shape[-1] - 1, zero_infinity=True
     )
     if teach:
-        target = torch.full(logits.shape[:2], -100)
-        for i, e in enumerate(examples):
-            if e.frames is not None:
-                k = min(target.shape[1], len(e.frames), int(n[i]))
-                target[i, :k] = torch.from_numpy(e.frames[:k])
-        if (target >= 0).any():
-            out["frame"] = torch.nn.functional.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=-100)
+        out["frame"] = frame_loss(log_probs, batch.frames)
     return out
 
 
@@ -250,68 +289,90 @@ def tokenizers(work: Path, pieces: int) -> Path:
 def optimizers_for(network, parameters: list, lr: float) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the layers, AdamW for all else: fewer steps to the same loss than AdamW alone."""
     inside = [network.encoder.layers, network.transf_decoder.decoder, network.encoder_decoder_proj]
-    linear = [m.weight for part in inside for m in part.modules() if isinstance(m, torch.nn.Linear)]
-    matrices = [p for p in parameters if any(p is weight for weight in linear)]
-    rest = [p for p in parameters if all(p is not weight for weight in matrices)]
-    muon = torch.optim.Muon(matrices, lr=lr, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
-    return [muon, torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), weight_decay=1e-3, fused=True)]
+    linear = {id(m.weight) for part in inside for m in part.modules() if isinstance(m, torch.nn.Linear)}
+    matrices = [p for p in parameters if id(p) in linear]
+    rest = [p for p in parameters if id(p) not in linear]
+    return [Muon(matrices, lr), torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), weight_decay=1e-3, fused=True)]
+
+
+class Source(torch.utils.data.IterableDataset):
+    """Batches without end, made in this process or in loaders; `clock` (s of training) tells how hard they may be."""
+
+    def __init__(self, args: argparse.Namespace, maker: Maker, seed: int) -> None:
+        self.args, self.maker, self.seed = args, maker, seed
+        self.clock = torch.multiprocessing.Value("d", 0.0)
+
+    def progress(self) -> tuple[float, float]:
+        minutes, args = self.clock.value / 60, self.args
+        grown, done = min(1.0, minutes / max(args.curriculum, 1e-6)), minutes / args.minutes
+        hardness = 0.3 + 0.7 * min(1.0, done / 0.7) if done < 0.8 else 0.5
+        return 3.0 + 13.0 * grown, args.strength * hardness
+
+    def __iter__(self) -> Iterator[Batch]:
+        info = torch.utils.data.get_worker_info()
+        self.maker.rng = random.Random(self.seed + (info.id if info else 0))
+        pool = Pool(self.args.data, self.args.focus)
+        for examples in batches(pool, self.maker, self.args.batch_seconds, self.progress):
+            yield collate(examples, self.maker)
+
+
+def prepare(args: argparse.Namespace):
+    """The network and its CTC head, started as asked; what is left to train."""
+    torch.manual_seed(0)
+    network = small.build(args.work / "tokenizers", small.Size())
+    fresh = not (args.work / "last.pt").exists()
+    if args.encoder_from and fresh:
+        taken = small.start_from(network, args.encoder_from)
+        print(f"{len(taken)} tensors of the encoder start from {args.encoder_from.name}", flush=True)
+    if args.start_from and fresh:
+        small.go_on_from(network, args.start_from)
+    ctc = torch.nn.Linear(small.Size().encoder_width, network.tokenizer.vocab_size + 1)
+    network.encoder.sync_max_audio_length = False  # else every forward waits for the other workers
+    network.encoder.pre_encode.conv.to(memory_format=torch.channels_last)
+    network.to(args.device).train()
+    ctc.to(args.device)
+    if args.freeze_layers is not None:
+        network.encoder.pre_encode.requires_grad_(args.freeze_layers == 0)
+        network.encoder.pre_encode.conv.requires_grad_(False)
+        network.encoder.layers[: args.freeze_layers].requires_grad_(False)
+    return network, ctc, [p for p in [*network.parameters(), *ctc.parameters()] if p.requires_grad]
+
+
+def resume(checkpoint: Path, network, ctc, optimizers: list[torch.optim.Optimizer]) -> dict:
+    """What was saved, into its places; step, seconds and sound so far."""
+    if not checkpoint.exists():
+        return {"step": 0, "seconds": 0.0, "sound": 0.0}
+    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    network.load_state_dict(saved["network"])
+    ctc.load_state_dict(saved["ctc"])
+    for optimizer, old in zip(optimizers, saved.get("optimizers", []), strict=False):
+        if len(old["param_groups"][0]["params"]) == len(optimizer.param_groups[0]["params"]):
+            optimizer.load_state_dict(old)
+    return saved["state"]
 
 
 def work(rank: int, args: argparse.Namespace) -> None:
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
-    if args.workers > 1 and args.workers <= len(os.sched_getaffinity(0)):
+    if args.device == "cpu" and 1 < args.workers <= len(os.sched_getaffinity(0)):
         # One core each: a scheduler moves a polite process too rarely.
         os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[rank]})
     torch.set_flush_denormal(True)
     if args.workers > 1:
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(29_500 + os.getppid() % 1000)}
         dist.init_process_group("gloo", rank=rank, world_size=args.workers)
-    torch.manual_seed(0)
-    network = small.build(args.work / "tokenizers", small.Size())
-    checkpoint = args.work / "last.pt"
-    if args.encoder_from and not checkpoint.exists():
-        taken = small.start_from(network, args.encoder_from)
-        print(f"{len(taken)} tensors of the encoder start from {args.encoder_from.name}", flush=True)
-    if args.start_from and not checkpoint.exists():
-        small.go_on_from(network, args.start_from)
-    ctc = torch.nn.Linear(small.Size().encoder_width, network.tokenizer.vocab_size + 1)
-    network.encoder.sync_max_audio_length = False  # else every forward waits for the other workers
-    network.encoder.pre_encode.conv.to(memory_format=torch.channels_last)
-    if args.freeze_layers is not None:
-        network.encoder.pre_encode.requires_grad_(args.freeze_layers == 0)
-        network.encoder.pre_encode.conv.requires_grad_(False)
-        network.encoder.layers[: args.freeze_layers].requires_grad_(False)
-    parameters = [p for p in [*network.parameters(), *ctc.parameters()] if p.requires_grad]
+    network, ctc, parameters = prepare(args)
     optimizers = optimizers_for(network, parameters, args.lr)
-    state = {"step": 0, "seconds": 0.0, "sound": 0.0}
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
-        network.load_state_dict(saved["network"])
-        ctc.load_state_dict(saved["ctc"])
-        for optimizer, old in zip(optimizers, saved.get("optimizers", []), strict=False):
-            if len(old["param_groups"][0]["params"]) == len(optimizer.param_groups[0]["params"]):
-                optimizer.load_state_dict(old)
-        state = saved["state"]
-    maker = Maker(network.tokenizer, random.Random(1000 * state["step"] + rank))
+    state = resume(args.work / "last.pt", network, ctc, optimizers)
     torch.manual_seed(1000 * state["step"] + rank)
-    network.train()
-    began, saved_at, sound, smooth = time.time() - state["seconds"], time.time(), 0.0, {}
-
-    def progress() -> tuple[float, float]:
-        grown = min(1.0, state["seconds"] / 60 / max(args.curriculum, 1e-6))
-        return 3.0 + 13.0 * grown, args.strength * (0.3 + 0.7 * min(1.0, state["seconds"] / 60 / (0.7 * args.minutes)))
-
-    source = batches(Pool(args.data, args.focus), maker, args.batch_seconds, progress)
-    kept: deque[Heard] = deque(maxlen=600)
-    while True:
-        if kept and maker.rng.random() < args.replay:
-            batch = maker.rng.choice(kept)
-        else:
-            batch = hear(network, next(source), args.freeze_layers, args.mask_spectrum)
-            if args.replay:
-                kept.append(batch)
-        sound += float(batch.lengths.sum()) * FRAME
+    source = Source(args, Maker(network.tokenizer, random.Random()), 1000 * state["step"] + 100 * rank)
+    loader = torch.utils.data.DataLoader(
+        source, batch_size=None, num_workers=args.loaders, pin_memory=args.device == "cuda"
+    )
+    began, saved_at, sound = time.time() - state["seconds"], time.time(), 0.0
+    smooth: dict[str, torch.Tensor] = {}
+    for batch in loader:
+        sound += float(batch.lengths.sum()) / SAMPLE_RATE
         clock = time.time() - began
         if state["step"] % AVERAGE_EVERY == 0:
             clock, sound = average(network, ctc, clock, sound, args.workers)
@@ -320,15 +381,16 @@ def work(rank: int, args: argparse.Namespace) -> None:
                 break
             if rank == 0 and time.time() - saved_at > args.save_minutes * 60:
                 saved_at = time.time()
-                save(checkpoint, network, ctc, optimizers, state)
-        state["seconds"] = clock
+                save(args.work / "last.pt", network, ctc, optimizers, state)
+        state["seconds"] = source.clock.value = clock
         done = min(1.0, clock / 60 / args.minutes)
         rate = args.lr * min(1, (state["step"] + 1) / 200) * min(1, max(0.01, (1 - done) / 0.6))
         for optimizer in optimizers:
             optimizer.param_groups[0]["lr"] = rate
-        teach = state["seconds"] / 60 < args.frame_minutes
-        warm = not args.start_from or state["step"] > 400
-        parts = losses(network, ctc, batch, maker, args.freeze_layers or 0, teach, warm)
+        batch = batch.to(args.device)
+        states, n = hear(network, batch, args.freeze_layers, args.mask_spectrum and done < 0.8)
+        teach, warm = clock / 60 < args.frame_minutes, not args.start_from or state["step"] > 400
+        parts = losses(network, ctc, states, n, batch, args.freeze_layers or 0, teach, warm)
         (parts["decoder"] + 0.3 * parts["ctc"] + 0.5 * parts.get("frame", 0.0)).backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         for optimizer in optimizers:
@@ -336,16 +398,17 @@ def work(rank: int, args: argparse.Namespace) -> None:
             optimizer.zero_grad(set_to_none=True)
         state["step"] += 1
         for name, value in parts.items():
-            smooth[name] = value.item() if name not in smooth else 0.98 * smooth[name] + 0.02 * value.item()
+            smooth[name] = torch.lerp(smooth.get(name, value.detach()), value.detach(), 0.02)
         if rank == 0 and state["step"] % 100 == 0:
-            shown = " ".join(f"{k} {v:.3f}" for k, v in smooth.items())
-            speed = state["sound"] / state["seconds"]
+            shown = " ".join(f"{k} {v.item():.3f}" for k, v in smooth.items())
+            hours, speed = state["sound"] / 3600, state["sound"] / state["seconds"]
             print(
-                f"{state['seconds'] / 60:.1f} min, step {state['step']}, lr {rate:.1e}: {shown}; {state['sound'] / 3600:.1f} h of sound, {speed:.0f} x real time",
+                f"{state['seconds'] / 60:.1f} min, step {state['step']}, lr {rate:.1e}: {shown}; "
+                f"{hours:.1f} h of sound, {speed:.0f} x real time",
                 flush=True,
             )
     if rank == 0:
-        save(checkpoint, network, ctc, optimizers, state)
+        save(args.work / "last.pt", network, ctc, optimizers, state)
         print("finished", flush=True)
 
 
@@ -365,6 +428,8 @@ def main() -> None:
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8192")
     args.work.mkdir(parents=True, exist_ok=True)
     tokenizers(args.work, args.pieces)
+    if args.device == "cuda":
+        args.workers = 1
     if args.workers == 1:
         work(0, args)
     else:

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import model as small
 import torch
-from examples import Example, Maker
+from examples import Maker
 from features import through
-from train import Pool, batches, hear, pad
+from train import Batch, Pool, batches, collate, frame_loss, hear
 
 
 def arguments() -> argparse.Namespace:
@@ -43,24 +43,16 @@ def begin_with(aligner, checkpoint: Path) -> None:
     aligner.load_state_dict(own | taken)
 
 
-def loss(aligner, examples: list[Example]) -> tuple[torch.Tensor, torch.Tensor]:
+def loss(aligner, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """CTC's loss, and the one of the frames whose token is known."""
-    heard = hear(aligner, examples, 0, mask_spectrum=False)
-    with torch.autocast("cpu", torch.bfloat16):
-        states = through(aligner.encoder, aligner.encoder.layers, heard.states, heard.lengths)
+    states, n = hear(aligner, batch, 0, mask_spectrum=False)
+    with torch.autocast(states.device.type, torch.bfloat16):
+        states = through(aligner.encoder, aligner.encoder.layers, states, n)
     log_probs = aligner.decoder(encoder_output=states.float().transpose(1, 2))
-    n_tokens, blank = torch.tensor([len(e.ctc) for e in examples]), log_probs.shape[-1] - 1
     ctc = torch.nn.functional.ctc_loss(
-        log_probs.transpose(0, 1), pad([e.ctc for e in examples], 0), heard.lengths, n_tokens, blank, zero_infinity=True
+        log_probs.transpose(0, 1), batch.ctc, n, batch.n_ctc, log_probs.shape[-1] - 1, zero_infinity=True
     )
-    target = torch.full(log_probs.shape[:2], -100)
-    for row, e, n in zip(target, examples, heard.lengths.tolist(), strict=True):
-        if e.frames is not None:
-            k = min(n, len(e.frames))
-            row[:k] = torch.from_numpy(e.frames[:k])
-    known = target >= 0
-    frame = -log_probs[known].gather(1, target[known][:, None]).mean() if known.any() else torch.zeros(())
-    return ctc, frame
+    return ctc, frame_loss(log_probs, batch.frames)
 
 
 def main() -> None:
@@ -92,7 +84,7 @@ def main() -> None:
         )
         for group in optimizer.param_groups:
             group["lr"] = rate
-        ctc, frame = loss(aligner, next(source))
+        ctc, frame = loss(aligner, collate(next(source), maker))
         (0.3 * ctc + frame).backward()
         torch.nn.utils.clip_grad_norm_(aligner.parameters(), 1.0)
         optimizer.step()
