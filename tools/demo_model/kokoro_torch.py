@@ -155,14 +155,17 @@ ON_DEVICE: dict[str, Callable] = {
     "Clip": lambda x, low, high: x.clamp(low.item(), None if high is None else high.item()),
     "CumSum": lambda x, axis: x.cumsum(int(axis)),
     "Range": lambda start, limit, step: torch.arange(int(start), int(limit), int(step), device=limit.device),
-    "ConstantOfShape": lambda s, *, value, device: torch.full(s.tolist(), value.item(), device=device),
+    "ConstantOfShape": lambda s, *, value, device: torch.full(
+        s.tolist(), numpy_helper.to_array(value).item(), device=device
+    ),
     "DequantizeLinear": lambda x, scale, zero: (x.float() - zero.item()) * scale.item(),
     "Pad": lambda x, pads, *, mode: F.pad(x, (int(pads[2]), int(pads[5])), mode.decode()),
     "NonZero": lambda x: x.nonzero().T,
 }  # fmt: skip
 ON_HOST: dict[str, Callable] = {
     "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Sqrt": np.sqrt, "Equal": np.equal, "Where": np.where,
-    "Range": np.arange, "Reshape": reshape, "Slice": cut, "Div": np.true_divide, "Expand": np.broadcast_to,
+    "Range": lambda *limits: np.arange(*limits), "Reshape": reshape, "Slice": cut, "Div": np.true_divide,
+    "Expand": lambda x, shape: np.broadcast_to(x, shape).copy(),
     "Gather": lambda x, i, *, axis=0: np.take(x, i, axis),
     "Unsqueeze": lambda x, axes: np.expand_dims(x, tuple(axes)),
     "Squeeze": lambda x, axes: np.squeeze(x, tuple(axes)),
@@ -191,10 +194,15 @@ def make_lstm(w: Array, r: Array, b: Array, *scales: Array, device: str) -> Call
 
 
 def make_stft(step: Array, window: Array, length: Array, *, device: str) -> Callable[[Tensor], Tensor]:
-    """Spectrum (1, T, bins, 2) of a signal (1, N), in double precision: its angles are taken of small values too."""
+    """Spectrum (1, T, bins, 2) of a signal (1, N), in double precision: its angles are taken of small values too.
+
+    The graph gives a negative number without imaginary part the angle -pi; the network was trained with
+    +pi (torch.angle). A hair more of everything makes it so, and no angle is taken of 0 / 0.
+    """
     spectra = np.fft.rfft(np.eye(int(length)) * window, axis=1)  # (length, bins)
     basis = torch.from_numpy(np.stack([spectra.real, spectra.imag], 2).reshape(int(length), -1)).to(device)
-    return lambda x: (x.unfold(1, int(length), int(step)).double() @ basis).float().unflatten(2, (-1, 2))
+    hair = 1e-30
+    return lambda x: ((x.unfold(1, int(length), int(step)).double() @ basis) + hair).float().unflatten(2, (-1, 2))
 
 
 def fuse(nodes: list[Node], constants: dict[str, Array], kept: list[str]) -> list[Node]:
@@ -202,27 +210,27 @@ def fuse(nodes: list[Node], constants: dict[str, Array], kept: list[str]) -> lis
     maker = {name: node for node in nodes for name in node.outputs}
     uses = Counter(name for node in nodes for name in node.inputs) + Counter(kept)
 
-    def made_by(name: str, op: str) -> list[str]:
-        return maker[name].inputs if name in maker and maker[name].op == op else []
+    def made_by(name: str, op: str, n: int = 2) -> list[str]:
+        return maker[name].inputs if name in maker and maker[name].op == op else [""] * n
 
     def normalized(node: Node) -> Node | None:
         """The node for Div(s, Sqrt(ReduceMean(s * s) + epsilon)) with s = x - ReduceMean(x)."""
-        for root in made_by(node.inputs[1], "Sqrt"):
-            for square, epsilon in zip(*[iter(made_by(root, "Add"))] * 2, strict=True):
-                power, *axes = made_by(square, "ReduceMean") or [""]
-                x, mean = made_by(node.inputs[0], "Sub") or ["", ""]
-                same = made_by(power, "Mul") == [node.inputs[0]] * 2 and made_by(mean, "ReduceMean") == [x, *axes]
-                if same and constants[axes[0]].tolist() == [2]:  # the last of (1, C, T)
-                    return Node("Normalize", [x], node.outputs, {"epsilon": constants[epsilon].item()})
+        centred, deviation = node.inputs
+        variance, epsilon = made_by(*made_by(deviation, "Sqrt", 1), "Add")
+        square, axes = made_by(variance, "ReduceMean")
+        x, mean = made_by(centred, "Sub")
+        same = made_by(square, "Mul") == [centred, centred] and made_by(mean, "ReduceMean") == [x, axes]
+        if same and constants[axes].tolist() == [2]:  # the last of (1, C, T)
+            return Node("Normalize", [x], node.outputs, {"epsilon": constants[epsilon].item()})
         return None
 
     def fused_sum(node: Node) -> Node | None:
         for product, other in (node.inputs, node.inputs[::-1]):
-            x, w = made_by(product, "MatMul") or ["", ""]
+            x, w = made_by(product, "MatMul")
             if uses[product] == 1 and np.ndim(constants.get(w)) == 2 and np.ndim(constants.get(other)) == 1:
                 return Node("Linear", [x, w, other], node.outputs)
-            if uses[product] == 1 and made_by(product, "Mul"):
-                return Node("MultiplyAdd", [*made_by(product, "Mul"), other], node.outputs)
+            if uses[product] == 1 and any(factors := made_by(product, "Mul")):
+                return Node("MultiplyAdd", [*factors, other], node.outputs)
         return None
 
     rules = {"Div": normalized, "Add": fused_sum}
@@ -243,18 +251,20 @@ def fuse(nodes: list[Node], constants: dict[str, Array], kept: list[str]) -> lis
 def one_product(nodes: list[Node], constants: dict[str, Array]) -> list[Node]:
     """One product of the input that the nodes share, split into what each of them made."""
     _, weights, biases = zip(*[node.inputs for node in nodes], strict=True)
-    w, b, sizes, whole = "+".join(weights), "+".join(biases), "sizes of " + nodes[0].outputs[0], nodes[0].outputs[0] + "+"
-    constants[w + " turned"] = np.ascontiguousarray(np.concatenate([constants[n] for n in weights], 1).T)
-    constants[b + " joined"] = np.concatenate([constants[n] for n in biases])
-    constants[sizes] = np.array([constants[n].size for n in biases])
     outputs = [node.outputs[0] for node in nodes]
-    linear = Node("Linear", [nodes[0].inputs[0], w + " turned", b + " joined"], [whole])
+    w, b, sizes, whole = (f"{what} of {outputs[0]}" for what in ("weight", "bias", "sizes", "product"))
+    constants[w] = np.ascontiguousarray(np.concatenate([constants[name] for name in weights], 1).T)
+    constants[b] = np.concatenate([constants[name] for name in biases])
+    constants[sizes] = np.array([constants[name].size for name in biases])
+    if len(nodes) == 1:
+        return [Node("Linear", [nodes[0].inputs[0], w, b], outputs)]
+    linear = Node("Linear", [nodes[0].inputs[0], w, b], [whole])
     return [linear, Node("Split", [whole, sizes], outputs, {"axis": -1})]
 
 
 def belongs_on_host(value: Array) -> bool:
-    """Single numbers and shapes: what kernels take as arguments."""
-    return value.ndim == 0 or (value.ndim == 1 and (value.size == 1 or value.dtype == np.int64))
+    """Single numbers, scales of three axes, shapes: what kernels take as arguments."""
+    return value.ndim == 0 or (value.ndim == 1 and (value.size <= 3 or value.dtype == np.int64))
 
 
 # Made once from constants, with these inputs; the first input is what they work on.
@@ -330,7 +340,9 @@ class Graph:
         for name, value in node.attributes.items():
             fine = EXPECTED.get(name, ...) in (value, None) or name in read
             if not fine or (name == "pads" and value[0] != value[1]):
-                raise ValueError(f"{node.op} ({node.outputs[0]}) has {name}={value!r}, which this graph runner does not do.")
+                raise ValueError(
+                    f"{node.op} ({node.outputs[0]}) has {name}={value!r}, which this graph runner does not do."
+                )
 
     @torch.inference_mode()
     def __call__(self, feeds: dict[str, Array]) -> list[Tensor]:
