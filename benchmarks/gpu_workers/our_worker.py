@@ -29,7 +29,7 @@ class Ours:
         self._vocabulary = subject.config.tokenizer.size
 
     def adjust(self, frames: int) -> None:
-        canary._FRAMES_AT_ONCE = frames or FRAMES_AT_ONCE
+        canary.frames_at_once = lambda: frames or FRAMES_AT_ONCE
 
     def decode(self, encoded: EncoderOutput, n_tokens: int) -> list[int]:
         B = len(encoded.lengths)
@@ -61,7 +61,7 @@ class Ours:
         return int(peak)
 
 
-FRAMES_AT_ONCE = canary._FRAMES_AT_ONCE
+FRAMES_AT_ONCE = canary.frames_at_once()
 STAGES = ("features", "encoder", "decoder")
 
 

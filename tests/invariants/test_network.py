@@ -85,11 +85,17 @@ def test_however_many_the_encoder_hears_at_once(name, n_frames, monkeypatch):
     model, samples = loaded(name), recordings()
     features = model.preprocessor(samples)
     whole = model.network.encode(features)
-    monkeypatch.setattr(canary, "_FRAMES_AT_ONCE", n_frames)
-    parts = model.network.encode(features)
+    monkeypatch.setattr(canary, "frames_at_once", lambda: n_frames)
+    parts = model.network._encode_parts(features.frames, features.lengths)  # as on a GPU
     assert parts.lengths == whole.lengths
     for row, length in enumerate(whole.lengths):
         assert maximum(parts.states[row, :length], whole.states[row, :length]) < TOLERANCE
+
+
+def test_the_encoder_hears_what_a_device_holds():
+    assert canary.frames_within(100 << 20) == 12_000  # two minutes, whatever there is
+    assert canary.frames_within(6 << 30) * 75_000 <= 6 << 30
+    assert canary.frames_within(35 << 30) == 200_000  # as far as it was measured
 
 
 @every_model

@@ -50,16 +50,18 @@ class Preprocessor:
 
     def log_mel(self, audio: Sequence[npt.NDArray[np.float32]]) -> mx.array:
         """Log-mel energies before normalisation: (N,) each -> (B, T, M), with one frame beyond the valid ones."""
-        power = self._power_spectrum(mx.array(self._preemphasis(audio)))
+        power = self._power_spectrum(self._preemphasis(audio))
         return mx.log(product(power, self.filterbank) + self.config.log_zero_guard_value)
 
-    def _preemphasis(self, audio: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+    def _preemphasis(self, audio: Sequence[npt.NDArray[np.float32]]) -> mx.array:
         """(N,) each -> (B, N). Every signal is filtered alone, so that its padding stays zero, as in NeMo."""
         batch = np.zeros((len(audio), max(map(len, audio))), np.float32)
         for row, samples in zip(batch, audio, strict=True):
             row[: len(samples)] = samples
-            row[1 : len(samples)] -= np.float32(self.config.preemph) * samples[:-1]
-        return batch
+        signal = mx.array(batch)
+        before = mx.pad(signal[:, :-1], [(0, 0), (1, 0)])
+        inside = mx.arange(batch.shape[1]) < mx.array([[len(samples)] for samples in audio])
+        return mx.where(inside, signal - self.config.preemph * before, 0)
 
     def _power_spectrum(self, signal: mx.array) -> mx.array:
         """(B, N) -> (B, N // hop + 1, n_fft // 2 + 1): frames centred on multiples of the hop, over zero padding."""
