@@ -73,13 +73,17 @@ def done(run):
 def decoded(monkeypatch) -> list[float]:
     """Where the windows begin that are decoded."""
     starts: list[float] = []
-    decode = Transcriber.__call__
+    decode = Transcriber.each
 
-    def counted(transcriber, pieces):
-        starts.extend(piece.window.start for piece in pieces)
-        return decode(transcriber, pieces)
+    def counted(transcriber, batches, batch_size):
+        def told():
+            for pieces in batches:
+                starts.extend(piece.window.start for piece in pieces)
+                yield pieces
 
-    monkeypatch.setattr(Transcriber, "__call__", counted)
+        return decode(transcriber, told(), batch_size)
+
+    monkeypatch.setattr(Transcriber, "each", counted)
     return starts
 
 
@@ -88,16 +92,16 @@ def intruder(monkeypatch):
     """Makes files as soon as something is decoded, as another program might."""
 
     def occupy(*paths: Path) -> None:
-        remaining, decode = list(paths), Transcriber.__call__
+        remaining, decode = list(paths), Transcriber.each
 
-        def occupied(transcriber, pieces):
+        def occupied(transcriber, batches, batch_size):
             while remaining:
                 path = remaining.pop()
                 path.parent.mkdir(exist_ok=True)
                 path.touch()
-            return decode(transcriber, pieces)
+            return decode(transcriber, batches, batch_size)
 
-        monkeypatch.setattr(Transcriber, "__call__", occupied)
+        monkeypatch.setattr(Transcriber, "each", occupied)
 
     return occupy
 
