@@ -231,6 +231,8 @@ def test_copying(open_page, demo):
 def test_the_keyboard_alone(open_page, demo):
     """Every control is reached by Tab, shows that it is, and has a name; words are one stop."""
     page = open_page()
+    # The browser is told to leave choosing to the test, and must know it before the key is pressed.
+    page.on("filechooser", lambda _: None)
     page.locator("#choose").wait_for()
     focus(page, "choose")
     with page.expect_file_chooser() as chooser:
