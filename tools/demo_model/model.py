@@ -42,6 +42,7 @@ def build_tokenizers(folder: Path, texts: dict[str, Iterable[str]], pieces: int)
     (folder / "spl_tokens").mkdir(parents=True, exist_ok=True)
     CanaryTokenizer.build_special_tokenizer(special, str(folder / "spl_tokens"))
     drop_normalisation(folder / "spl_tokens" / "tokenizer.model")
+    forget_paths(folder / "spl_tokens" / "tokenizer.model")
     for lang in LANGS:
         target = folder / lang
         target.mkdir(exist_ok=True)
@@ -53,6 +54,7 @@ def build_tokenizers(folder: Path, texts: dict[str, Iterable[str]], pieces: int)
             normalization_rule_name="identity", hard_vocab_limit=False,
         )  # fmt: skip
         corpus.unlink()
+        forget_paths(target / "tokenizer.model")
         model = sentencepiece.SentencePieceProcessor(model_file=str(target / "tokenizer.model"))
         names = "".join(model.id_to_piece(i) + "\n" for i in range(model.get_piece_size()))
         (target / "vocab.txt").write_text(names, encoding="utf-8")
@@ -64,6 +66,16 @@ def drop_normalisation(path: Path) -> None:
 
     proto = sentencepiece_model_pb2.ModelProto.FromString(path.read_bytes())
     proto.normalizer_spec.name, proto.normalizer_spec.precompiled_charsmap = "identity", b""
+    path.write_bytes(proto.SerializeToString())
+
+
+def forget_paths(path: Path) -> None:
+    """Take out where on this machine a tokenizer was made from what."""
+    from sentencepiece import sentencepiece_model_pb2
+
+    proto = sentencepiece_model_pb2.ModelProto.FromString(path.read_bytes())
+    proto.trainer_spec.ClearField("input")
+    proto.trainer_spec.ClearField("model_prefix")
     path.write_bytes(proto.SerializeToString())
 
 
