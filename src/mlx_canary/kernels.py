@@ -7,14 +7,17 @@ are built for any CPU of their kind and bring a plain BLAS: a large product runs
 Each function computes the same either way, up to rounding. NumPy reads MLX's arrays where they lie, and has them
 computed first: here the graph is cut. All products are NumPy's, small ones too: a second library's threads would wait
 in a loop for work, on the cores that the first one's need.
+
+What takes NumPy's arrays gives them back: a chain of small operations does without MLX, which takes 0.1 ms to be asked
+for a result.
 """
 
 from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +25,7 @@ import numpy.typing as npt
 from mlx_canary.backend import mx, nn
 
 Floats = npt.NDArray[np.float32]
+Array = TypeVar("Array", mx.array, Floats)
 _INFINITY = np.float32(np.inf)
 # Output rows of a convolution at a time: so many bytes stay in a core's cache.
 _BLOCK_BYTES = 1 << 19
@@ -82,22 +86,36 @@ def gated(x: mx.array) -> mx.array:
     return mx.array(_let_through(*np.split(np.asarray(x), 2, axis=-1)))
 
 
-def attend(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | None) -> mx.array:
+def relu(x: Array) -> Array:
+    """What is above zero."""
+    if isinstance(x, np.ndarray):
+        above: Floats = np.maximum(x, 0)
+        return above
+    rectified: mx.array = nn.relu(x)
+    return rectified
+
+
+def gelu(x: Array) -> Array:
+    """x * the normal distribution's function, exactly."""
+    if isinstance(x, np.ndarray):  # which has no error function
+        values: Floats = np.array(nn.gelu(mx.array(x)))
+        return values
+    activated: mx.array = nn.gelu(x)
+    return activated
+
+
+def attend(q: Array, k: mx.array | Floats, v: mx.array | Floats, mask: mx.array | None) -> Array:
     """Attention of queries (B, H, U, K) to keys and values (B, H, L, K) -> (B, H, U, K).
 
     The mask is broadcastable to (B, H, U, L): true where a key may be looked at, or numbers to add to the scores.
     """
-    scale = q.shape[-1] ** -0.5
-    if not numpy_is_faster(q):
-        return mx.fast.scaled_dot_product_attention(q, k, v, scale=scale, mask=mask)
-    scores = _multiplied(np.asarray(q) * np.float32(scale), np.asarray(k).swapaxes(-1, -2), "scores")
-    if mask is not None:
-        values = np.asarray(mask)
-        if values.dtype == bool:
-            np.copyto(scores, -_INFINITY, where=~values)
-        else:
-            scores += values
-    return mx.array(_multiplied(_softmax(scores), np.asarray(v), "product"))
+    if isinstance(q, np.ndarray):
+        return _attend(q, np.asarray(k), np.asarray(v), mask, _new)
+    if numpy_is_faster(q):
+        return mx.array(_attend(np.asarray(q), np.asarray(k), np.asarray(v), mask, _scratch.take))
+    return mx.fast.scaled_dot_product_attention(
+        q, cast(mx.array, k), cast(mx.array, v), scale=q.shape[-1] ** -0.5, mask=mask
+    )
 
 
 def matmul(a: mx.array, b: mx.array) -> mx.array:
@@ -105,28 +123,36 @@ def matmul(a: mx.array, b: mx.array) -> mx.array:
     return mx.array(_multiplied(np.asarray(a), np.asarray(b), "product")) if numpy_is_faster(a) else a @ b
 
 
-def product(x: mx.array, weight: mx.array, bias: mx.array | None = None) -> mx.array:
+def product(x: Array, weight: mx.array, bias: mx.array | None = None) -> Array:
     """(..., D) and a matrix (E, D) -> (..., E)."""
-    if not numpy_is_faster(x):
-        return x @ weight.T if bias is None else mx.addmm(bias, x, weight.T)
-    rows, matrix = np.asarray(x).reshape(-1, x.shape[-1]), np.asarray(weight)
-    if len(rows) == 1:
-        out = np.matmul(matrix, rows[0], out=_scratch.take("product", matrix.shape[:1]))[None]
-    elif len(rows) <= _FEW_ROWS:
-        out = _multiplied(matrix, rows.T, "product").T
-    else:
-        out = _multiplied(rows, matrix.T, "product")
-    if bias is not None:
-        out += np.asarray(bias)
-    return mx.array(out).reshape(*x.shape[:-1], -1)
+    if isinstance(x, np.ndarray):
+        return _product(x, weight, bias, _new)
+    if numpy_is_faster(x):
+        return mx.array(_product(np.asarray(x), weight, bias, _scratch.take))
+    return x @ weight.T if bias is None else mx.addmm(bias, x, weight.T)
 
 
 class Linear(nn.Linear):
     """nn.Linear."""
 
-    def __call__(self, x: mx.array) -> mx.array:
+    def __call__(self, x: Array) -> Array:
         """(..., D) -> (..., E)."""
         return product(x, self.weight, self.bias if "bias" in self else None)
+
+
+class LayerNorm(nn.LayerNorm):
+    """nn.LayerNorm."""
+
+    def __call__(self, x: Array) -> Array:
+        """(..., D) -> (..., D)."""
+        if isinstance(x, np.ndarray):
+            centred: Floats = x - x.mean(axis=-1, keepdims=True)
+            centred /= np.sqrt(np.square(centred).mean(axis=-1, keepdims=True) + np.float32(self.eps))
+            centred *= np.asarray(self.weight)
+            centred += np.asarray(self.bias)
+            return centred
+        normalised: mx.array = super().__call__(x)
+        return normalised
 
 
 class DepthwiseConv1d(nn.Conv1d):
@@ -167,9 +193,42 @@ def _rectified(rows: Floats, weight: mx.array, bias: mx.array) -> Floats:
     return np.maximum(out, 0, out=out)
 
 
-def _multiplied(a: Floats, b: Floats, use: str) -> Floats:
-    """(..., U, K) and (..., K, L) -> (..., U, L), in the scratch of that use."""
-    return np.matmul(a, b, out=_scratch.take(use, (*a.shape[:-1], b.shape[-1])))
+# Where a result goes, by its use and shape: to memory of its own, or to memory that is kept.
+_Take = Callable[[str, Sequence[int]], Floats]
+
+
+def _new(use: str, shape: Sequence[int]) -> Floats:
+    return np.empty(shape, np.float32)
+
+
+def _multiplied(a: Floats, b: Floats, use: str, take: _Take = _scratch.take) -> Floats:
+    """(..., U, K) and (..., K, L) -> (..., U, L)."""
+    return np.matmul(a, b, out=take(use, (*a.shape[:-1], b.shape[-1])))
+
+
+def _product(x: Floats, weight: mx.array, bias: mx.array | None, take: _Take) -> Floats:
+    """(..., D) and a matrix (E, D) -> (..., E)."""
+    rows, matrix = x.reshape(-1, x.shape[-1]), np.asarray(weight)
+    if len(rows) == 1:
+        out = np.matmul(matrix, rows[0], out=take("product", matrix.shape[:1]))[None]
+    elif len(rows) <= _FEW_ROWS:
+        out = _multiplied(matrix, rows.T, "product", take).T
+    else:
+        out = _multiplied(rows, matrix.T, "product", take)
+    if bias is not None:
+        out += np.asarray(bias)
+    return out.reshape(*x.shape[:-1], -1)
+
+
+def _attend(q: Floats, k: Floats, v: Floats, mask: mx.array | None, take: _Take) -> Floats:
+    scores = _multiplied(q * np.float32(q.shape[-1] ** -0.5), k.swapaxes(-1, -2), "scores")
+    if mask is not None:
+        values = np.asarray(mask)
+        if values.dtype == bool:
+            np.copyto(scores, -_INFINITY, where=~values)
+        else:
+            scores += values
+    return _multiplied(_softmax(scores), v, "product", take)
 
 
 def _let_through(values: Floats, gates: Floats) -> Floats:

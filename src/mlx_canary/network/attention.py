@@ -11,17 +11,17 @@ from __future__ import annotations
 import math
 
 from mlx_canary.backend import mx, nn
-from mlx_canary.kernels import Linear, attend, matmul
+from mlx_canary.kernels import Array, Linear, attend, matmul
 from mlx_canary.network.positions import ProjectedPositions
 
 
-def split_heads(x: mx.array, n_heads: int) -> mx.array:
+def split_heads(x: Array, n_heads: int) -> Array:
     """(B, S, D) -> (B, H, S, K)."""
     B, S, D = x.shape
     return x.reshape(B, S, n_heads, D // n_heads).transpose(0, 2, 1, 3)
 
 
-def merge_heads(x: mx.array) -> mx.array:
+def merge_heads(x: Array) -> Array:
     """(B, H, S, K) -> (B, S, D)."""
     B, H, S, K = x.shape
     return x.transpose(0, 2, 1, 3).reshape(B, S, H * K)
@@ -121,7 +121,7 @@ class MultiHeadAttention(nn.Module):
         self.wv = Linear(width, width)
         self.wo = Linear(width, width)
 
-    def keys_values(self, x: mx.array) -> tuple[mx.array, mx.array]:
+    def keys_values(self, x: Array) -> tuple[Array, Array]:
         """(B, S, W) -> keys and values (B, H, S, K)."""
         return split_heads(self.wk(x), self.n_heads), split_heads(self.wv(x), self.n_heads)
 
@@ -129,10 +129,10 @@ class MultiHeadAttention(nn.Module):
         """Queries (B, U, W), keys and values (B, H, L, K), boolean mask broadcastable to (B, H, U, L) -> (B, U, W)."""
         return self.merged(attend(self.queries(x), keys, values, mask))
 
-    def queries(self, x: mx.array) -> mx.array:
+    def queries(self, x: Array) -> Array:
         """(B, U, W) -> (B, H, U, K)."""
         return split_heads(self.wq(x), self.n_heads)
 
-    def merged(self, attended: mx.array) -> mx.array:
+    def merged(self, attended: Array) -> Array:
         """What each head found, (B, H, U, K) -> (B, U, W)."""
         return self.wo(merge_heads(attended))

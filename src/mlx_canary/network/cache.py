@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlx_canary.backend import mx
+from mlx_canary.kernels import Array, Floats
 
 _GROWTH = 64  # tokens
 
@@ -20,23 +21,19 @@ class KeyValueCache:
     _keys: mx.array | None = None
     _values: mx.array | None = None
 
-    def append(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
+    def append(self, keys: Array, values: Array) -> tuple[Array, Array]:
         """Add (B, H, U, K) and return everything so far, (B, H, L, K)."""
-        self._keys = self._grown(self._keys, keys)
-        self._values = self._grown(self._values, values)
-        end = self.length + keys.shape[2]
-        self._keys[:, :, self.length : end] = keys
-        self._values[:, :, self.length : end] = values
-        self.length = end
-        return self._keys[:, :, :end], self._values[:, :, :end]
+        self._keys, self._values = self._grown(self._keys, keys), self._grown(self._values, values)
+        start, self.length = self.length, self.length + keys.shape[2]
+        return _written(self._keys, start, keys), _written(self._values, start, values)
 
-    def _grown(self, buffer: mx.array | None, new: mx.array) -> mx.array:
+    def _grown(self, buffer: mx.array | None, new: mx.array | Floats) -> mx.array:
         B, H, U, K = new.shape
         needed = self.length + U
         if buffer is not None and buffer.shape[2] >= needed:
             return buffer
         size = -(-needed // _GROWTH) * _GROWTH
-        grown = mx.zeros((B, H, size, K), new.dtype)
+        grown = mx.zeros((B, H, size, K), new.dtype if isinstance(new, mx.array) else mx.float32)
         if buffer is not None:
             grown[:, :, : self.length] = buffer[:, :, : self.length]
         return grown
@@ -191,6 +188,17 @@ class DecoderCache:
         self.steps -= n_tokens
         for tokens in self.tokens:
             tokens.forget(n_tokens)
+
+
+def _written(buffer: mx.array, start: int, rows: Array) -> Array:
+    """Put rows (B, H, U, K) into a buffer (B, H, N, K), and return it up to their end."""
+    end = start + rows.shape[2]
+    if isinstance(rows, np.ndarray):
+        memory: Floats = np.asarray(buffer)  # the buffer's own
+        memory[:, :, start:end] = rows
+        return memory[:, :, :end]
+    buffer[:, :, start:end] = rows
+    return buffer[:, :, :end]
 
 
 def _frames_mask(cache: DecoderCache) -> mx.array:

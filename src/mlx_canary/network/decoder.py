@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, cast
 
+import numpy as np
+
 from mlx_canary.backend import mx, nn
 from mlx_canary.config import DecoderConfig
-from mlx_canary.kernels import Linear, attend, compiling_pays, product
+from mlx_canary.kernels import Array, LayerNorm, Linear, attend, compiling_pays, gelu, numpy_is_faster, product, relu
 from mlx_canary.network.attention import MultiHeadAttention
 from mlx_canary.network.cache import DecoderCache, KeyValueCache
 
@@ -24,7 +26,7 @@ class TokenEmbedding(nn.Module):
         super().__init__()
         self.token = nn.Embedding(config.output_size, config.hidden_size)
         self.position = mx.zeros((config.max_sequence_length, config.hidden_size))
-        self.norm = nn.LayerNorm(config.hidden_size, eps=1e-5)
+        self.norm = LayerNorm(config.hidden_size, eps=1e-5)
 
     def __call__(self, ids: mx.array, positions: mx.array) -> mx.array:
         """(B, U) and (B, U) -> (B, U, W)."""
@@ -44,20 +46,21 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
-        self.activation = nn.relu if config.hidden_act == "relu" else nn.gelu
+        self.is_relu = config.hidden_act == "relu"
         self.w1 = Linear(config.hidden_size, config.inner_size)
         self.w2 = Linear(config.inner_size, config.hidden_size)
 
-    def __call__(self, x: mx.array) -> mx.array:
-        return self.w2(self.activation(self.w1(x)))
+    def __call__(self, x: Array) -> Array:
+        hidden = self.w1(x)
+        return self.w2(relu(hidden) if self.is_relu else gelu(hidden))
 
 
 class _Parts(NamedTuple):
     """A layer without its attention: its shapes do not change with the number of tokens or frames."""
 
-    before_tokens: Callable[[mx.array], tuple[mx.array, mx.array, mx.array]]
-    before_frames: Callable[[mx.array, mx.array], tuple[mx.array, mx.array]]
-    after_frames: Callable[[mx.array, mx.array], mx.array]
+    before_tokens: Callable[..., Any]
+    before_frames: Callable[..., Any]
+    after_frames: Callable[..., Any]
 
 
 class DecoderLayer(nn.Module):
@@ -66,39 +69,40 @@ class DecoderLayer(nn.Module):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         W = config.hidden_size
-        self.norm_self_attention = nn.LayerNorm(W, eps=1e-5)
+        self.norm_self_attention = LayerNorm(W, eps=1e-5)
         self.self_attention = MultiHeadAttention(W, config.n_heads)
-        self.norm_cross_attention = nn.LayerNorm(W, eps=1e-5)
+        self.norm_cross_attention = LayerNorm(W, eps=1e-5)
         self.cross_attention = MultiHeadAttention(W, config.n_heads)
-        self.norm_feed_forward = nn.LayerNorm(W, eps=1e-5)
+        self.norm_feed_forward = LayerNorm(W, eps=1e-5)
         self.feed_forward = FeedForward(config)
 
     def __call__(
         self,
-        x: mx.array,
+        x: Array,
         tokens: KeyValueCache,
         self_mask: mx.array | None,
         cross: tuple[mx.array, mx.array],
         cross_mask: mx.array | None,
-    ) -> mx.array:
+    ) -> Array:
         """(B, U, W) -> (B, U, W); the new keys and values are appended to `tokens`."""
         # Prompts come in all lengths: they would be compiled again and again.
         parts = self._compiled if x.shape[1] == 1 and compiling_pays() else self._plain
         queries, keys, values = parts.before_tokens(x)
         x, queries = parts.before_frames(x, attend(queries, *tokens.append(keys, values), self_mask))
-        return parts.after_frames(x, attend(queries, *cross, cross_mask))
+        return cast(Array, parts.after_frames(x, attend(queries, *cross, cross_mask)))
 
-    def before_tokens(self, x: mx.array) -> tuple[mx.array, mx.array, mx.array]:
+    def before_tokens(self, x: Array) -> tuple[Array, Array, Array]:
         """Queries to the tokens, new keys and values."""
         y = self.norm_self_attention(x)
-        return self.self_attention.queries(y), *self.self_attention.keys_values(y)
+        keys, values = self.self_attention.keys_values(y)
+        return self.self_attention.queries(y), keys, values
 
-    def before_frames(self, x: mx.array, attended: mx.array) -> tuple[mx.array, mx.array]:
+    def before_frames(self, x: Array, attended: Array) -> tuple[Array, Array]:
         """With what was found in the tokens: (B, U, W), and the queries to the encoder's frames."""
         x = x + self.self_attention.merged(attended)
         return x, self.cross_attention.queries(self.norm_cross_attention(x))
 
-    def after_frames(self, x: mx.array, attended: mx.array) -> mx.array:
+    def after_frames(self, x: Array, attended: Array) -> Array:
         """With what was found in the frames."""
         x = x + self.cross_attention.merged(attended)
         return x + self.feed_forward(self.norm_feed_forward(x))
@@ -122,7 +126,7 @@ class TransformerDecoder(nn.Module):
         self.embedding = TokenEmbedding(config)
         self.layers = [DecoderLayer(config) for _ in range(config.n_layers)]
         if config.final_layer_norm:
-            self.final_norm = nn.LayerNorm(config.hidden_size, eps=1e-5)
+            self.final_norm = LayerNorm(config.hidden_size, eps=1e-5)
 
     def start(self, states: mx.array, valid: mx.array | None, n_pad: Sequence[int]) -> DecoderCache:
         """A fresh cache over encoder states (B, S, W), valid where (B, S) is true."""
@@ -141,6 +145,16 @@ class TransformerDecoder(nn.Module):
         # Rows that are already finished may run past the table; nobody reads them.
         last = self.embedding.position.shape[0] - 1
         x = self.embedding(ids, mx.clip(positions, 0, last))
+        if numpy_is_faster(x) and self._is_plain():
+            return mx.array(self._through(np.asarray(x), cache, mask))
+        return self._through(x, cache, mask)
+
+    def _through(self, x: Array, cache: DecoderCache, mask: mx.array | None) -> Array:
         for layer, tokens, cross in zip(self.layers, cache.tokens, cache.cross, strict=True):
             x = layer(x, tokens, mask, cross, cache.cross_mask)
         return self.final_norm(x) if "final_norm" in self else x
+
+    def _is_plain(self) -> bool:
+        """Whether no layer is packed by quantization: all matrices have rows of one of two lengths."""
+        parts = (layer.feed_forward for layer in self.layers)
+        return all(isinstance(part.w1, Linear) and isinstance(part.w2, Linear) for part in parts)

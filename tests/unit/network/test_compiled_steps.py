@@ -24,7 +24,8 @@ TOLERANCE = 3e-4
 @pytest.fixture(autouse=True)
 def as_on_a_gpu(monkeypatch):
     """MLX's own operations throughout."""
-    monkeypatch.setattr(kernels, "numpy_is_faster", lambda x: False)
+    for module in (kernels, decoder):
+        monkeypatch.setattr(module, "numpy_is_faster", lambda x: False)
 
 
 def compile_steps(monkeypatch, wanted: bool) -> None:
