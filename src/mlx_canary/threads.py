@@ -29,8 +29,8 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> lis
     As many run at once as NumPy's BLAS has threads (`OPENBLAS_NUM_THREADS` in the environment limits them); where it
     has one, or cannot tell, one after the other. It gets and returns NumPy's arrays, for MLX's belong to a thread.
     """
-    n_threads = _n_threads()
-    if min(n_threads, len(items)) < 2:
+    n_at_once = n_threads()
+    if min(n_at_once, len(items)) < 2:
         return [function(item) for item in items]
 
     def one(item: Item) -> Result:
@@ -41,10 +41,11 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> lis
                 mx.clear_streams()
 
     with _alone, _blas().limit(limits=1):
-        return list(_pool(n_threads).map(one, items))
+        return list(_pool(n_at_once).map(one, items))
 
 
-def _n_threads() -> int:
+def n_threads() -> int:
+    """How many items run at once."""
     if not hasattr(mx, "clear_streams"):
         return 1  # before 0.32 MLX's streams belong to no thread
     return max((library["num_threads"] for library in _blas().info()), default=1)
