@@ -27,8 +27,6 @@ from mlx_canary.backend import mx, nn
 Floats = npt.NDArray[np.float32]
 Array = TypeVar("Array", mx.array, Floats)
 _INFINITY = np.float32(np.inf)
-# Output rows of a convolution at a time: so many bytes stay in a core's cache.
-_BLOCK_BYTES = 1 << 19
 # Up to so many rows BLAS is faster with the matrix on the left.
 _FEW_ROWS = 16
 
@@ -250,27 +248,13 @@ def _softmax(scores: Floats) -> Floats:
 
 
 def _depthwise(x: Floats, weight: Floats, bias: Any, stride: int, padding: tuple[int, int]) -> Floats:
-    """(B, T, F, C) and taps (C, P, Q) -> (B, T', F', C): products with shifted copies, added in blocks of rows."""
-    B, T, F, C = x.shape
+    """(B, T, F, C) and taps (C, P, Q) -> (B, T', F', C)."""
     _, P, Q = weight.shape
-    n_rows, n_columns = ((n + 2 * p - k) // stride + 1 for n, p, k in zip((T, F), padding, (P, Q), strict=True))
-    out = _scratch.take("elements", (B, n_rows, n_columns, C))
-    step = max(1, _BLOCK_BYTES // (n_columns * C * 4))
-    for b, start in np.ndindex(B, -(-n_rows // step)):
-        block = out[b, start * step : (start + 1) * step]
-        seen = _padded_rows(x[b], start * step * stride, (len(block) - 1) * stride + P, padding)
-        block[:] = 0 if bias is None else bias
-        for i, j in np.ndindex(P, Q):
-            shifted = seen[i : i + stride * len(block) : stride, j : j + stride * n_columns : stride]
-            block += shifted[: len(block), :n_columns] * weight[:, i, j]
+    padded = np.pad(x, ((0, 0), (padding[0],) * 2, (padding[1],) * 2, (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (P, Q), axis=(1, 2))[:, ::stride, ::stride]
+    # Taps in which channels lie side by side: then einsum's inner loop runs over channels, and needs no memory between.
+    taps = np.ascontiguousarray(weight.transpose(1, 2, 0))
+    out = np.einsum("btfcpq,pqc->btfc", windows, taps, out=_scratch.take("elements", windows.shape[:4]))
+    if bias is not None:
+        out += bias
     return out
-
-
-def _padded_rows(x: Floats, start: int, n_rows: int, padding: tuple[int, int]) -> Floats:
-    """Rows of (T, F, C) from `start` on, as if it had zeros around it."""
-    T, F, C = x.shape
-    padded = np.zeros((n_rows, F + 2 * padding[1], C), np.float32)
-    first, last = max(0, start - padding[0]), min(T, start - padding[0] + n_rows)
-    at = first + padding[0] - start
-    padded[at : at + last - first, padding[1] : padding[1] + F] = x[first:last]
-    return padded

@@ -72,9 +72,8 @@ def test_depthwise_convolution_over_time(n_frames, bias):
 
 
 @pytest.mark.parametrize("size", [(1, 8), (5, 4), (90, 65)])
-def test_halving_convolutions(size, monkeypatch):
-    """Of odd and even sizes, and in several blocks."""
-    monkeypatch.setattr(kernels, "_BLOCK_BYTES", 10_000)
+def test_halving_convolutions(size):
+    """Of odd and even sizes."""
     full = nn.Conv2d(1, 8, 3, stride=2, padding=1)
     depthwise = [nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=8) for _ in range(2)]
     pointwise = [nn.Linear(8, 8) for _ in range(2)]
