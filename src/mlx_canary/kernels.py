@@ -2,21 +2,19 @@
 
 On a GPU, and in half precision, they are MLX's own. On a CPU, NumPy computes them in float32. MLX's wheels for Linux
 are built for any CPU of their kind and bring a plain BLAS: a large product runs at 4 billion operations a second
-(NumPy's OpenBLAS: 290 on two cores), an exponential takes 18 ns (under 1), a tap of a depthwise convolution 3 (1.4).
+(NumPy's OpenBLAS: 290 on two cores), an exponential takes 18 ns (under 1), a tap of a depthwise convolution 3 (0.2).
 
-Each function computes the same either way, up to rounding. NumPy reads MLX's arrays where they lie, and has them
-computed first: here the graph is cut. All products are NumPy's, small ones too: a second library's threads would wait
-in a loop for work, on the cores that the first one's need.
-
-What takes NumPy's arrays gives them back: a chain of small operations does without MLX, which takes 0.1 ms to be asked
-for a result.
+Each function computes the same either way, up to rounding, and gives back the kind of array that it got. MLX takes
+0.1 ms to be asked for a result, so on a CPU encoder and decoder pass NumPy's arrays on from one function to the next.
+All products are NumPy's, small ones too: a second library's threads would wait in a loop for work, on the cores that
+the first one's need.
 """
 
 from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -26,13 +24,14 @@ from mlx_canary.backend import mx, nn
 
 Floats = npt.NDArray[np.float32]
 Array = TypeVar("Array", mx.array, Floats)
+AnyArray = mx.array | Floats
 _INFINITY = np.float32(np.inf)
 # Up to so many rows BLAS is faster with the matrix on the left.
 _FEW_ROWS = 16
 
 
 class _Scratch(threading.local):
-    """Memory for what is copied into MLX's right away: to get new memory takes longer than to compute what fills it."""
+    """Memory for large results that nobody outside sees: to get new memory takes longer than what fills it."""
 
     def __init__(self) -> None:
         self._kept: dict[str, Floats] = {}
@@ -67,21 +66,24 @@ def numpy_blas() -> str:
     return f"{found['name']} {found['version']}"
 
 
-def silu(x: mx.array) -> mx.array:
+def silu(x: Array) -> Array:
     """x * sigmoid(x)."""
-    if not numpy_is_faster(x):
-        activated: mx.array = nn.silu(x)
-        return activated
-    values = np.asarray(x)
-    return mx.array(_let_through(values, values))
+    if isinstance(x, np.ndarray):
+        return _let_through(x, x)
+    if numpy_is_faster(x):
+        return mx.array(silu(np.asarray(x)))
+    activated: mx.array = nn.silu(x)
+    return activated
 
 
-def gated(x: mx.array) -> mx.array:
+def gated(x: Array) -> Array:
     """(..., 2 D) -> (..., D): the first half, where the second lets it through."""
-    if not numpy_is_faster(x):
-        through: mx.array = nn.glu(x)
-        return through
-    return mx.array(_let_through(*np.split(np.asarray(x), 2, axis=-1)))
+    if isinstance(x, np.ndarray):
+        return _let_through(*np.split(x, 2, axis=-1))
+    if numpy_is_faster(x):
+        return mx.array(gated(np.asarray(x)))
+    through: mx.array = nn.glu(x)
+    return through
 
 
 def relu(x: Array) -> Array:
@@ -102,31 +104,66 @@ def gelu(x: Array) -> Array:
     return activated
 
 
-def attend(q: Array, k: mx.array | Floats, v: mx.array | Floats, mask: mx.array | None) -> Array:
+def attend(q: Array, k: AnyArray, v: AnyArray, mask: AnyArray | None) -> Array:
     """Attention of queries (B, H, U, K) to keys and values (B, H, L, K) -> (B, H, U, K).
 
     The mask is broadcastable to (B, H, U, L): true where a key may be looked at, or numbers to add to the scores.
     """
     if isinstance(q, np.ndarray):
-        return _attend(q, np.asarray(k), np.asarray(v), mask, _new)
+        return _times(_softmax(_scores(q, np.asarray(k), mask)), np.asarray(v))
     if numpy_is_faster(q):
-        return mx.array(_attend(np.asarray(q), np.asarray(k), np.asarray(v), mask, _scratch.take))
-    return mx.fast.scaled_dot_product_attention(
-        q, cast(mx.array, k), cast(mx.array, v), scale=q.shape[-1] ** -0.5, mask=mask
-    )
+        return mx.array(attend(np.asarray(q), k, v, mask))
+    keys, values, added = cast(mx.array, k), cast(mx.array, v), cast(mx.array | None, mask)
+    return mx.fast.scaled_dot_product_attention(q, keys, values, scale=q.shape[-1] ** -0.5, mask=added)
 
 
-def matmul(a: mx.array, b: mx.array) -> mx.array:
+def matmul(a: Array, b: AnyArray) -> Array:
     """(..., U, K) and (..., K, L) -> (..., U, L)."""
-    return mx.array(_multiplied(np.asarray(a), np.asarray(b), "product")) if numpy_is_faster(a) else a @ b
+    if isinstance(a, np.ndarray):
+        return _times(a, np.asarray(b))
+    return mx.array(_times(np.asarray(a), np.asarray(b))) if numpy_is_faster(a) else a @ cast(mx.array, b)
+
+
+def plus(x: Array, y: mx.array) -> Array:
+    """x + y."""
+    if isinstance(x, np.ndarray):
+        added: Floats = np.asarray(y)
+        return x + added
+    return x + y
+
+
+def where(allowed: mx.array, x: Array, otherwise: float) -> Array:
+    """x where it is allowed."""
+    if isinstance(x, np.ndarray):
+        chosen: Floats = np.where(np.asarray(allowed), x, np.float32(otherwise))
+        return chosen
+    return mx.where(allowed, x, otherwise)
+
+
+def taken(x: Array, index: mx.array) -> Array:
+    """(..., L), (..., N) -> (..., N): of each row these elements."""
+    if isinstance(x, np.ndarray):
+        return np.take_along_axis(x, np.asarray(index), axis=-1)
+    return mx.take_along_axis(x, index, axis=-1)
+
+
+def strided(x: Array, shape: Sequence[int], strides: Sequence[int], offset: int) -> Array:
+    """Of the elements of x, numbered row by row: (i, j, ...) is number offset + i * strides[0] + j * strides[1] ...."""
+    if isinstance(x, np.ndarray):
+        in_bytes = [stride * x.itemsize for stride in strides]
+        return np.lib.stride_tricks.as_strided(np.ascontiguousarray(x).reshape(-1)[offset:], shape, in_bytes)
+    return mx.as_strided(mx.contiguous(x), shape, strides, offset)
 
 
 def product(x: Array, weight: mx.array, bias: mx.array | None = None) -> Array:
     """(..., D) and a matrix (E, D) -> (..., E)."""
     if isinstance(x, np.ndarray):
-        return _product(x, weight, bias, _new)
+        out = _rows_product(x.reshape(-1, x.shape[-1]), np.asarray(weight))
+        if bias is not None:
+            out += np.asarray(bias)
+        return out.reshape(*x.shape[:-1], -1)
     if numpy_is_faster(x):
-        return mx.array(_product(np.asarray(x), weight, bias, _scratch.take))
+        return mx.array(product(np.asarray(x), weight, bias))
     return x @ weight.T if bias is None else mx.addmm(bias, x, weight.T)
 
 
@@ -145,7 +182,8 @@ class LayerNorm(nn.LayerNorm):
         """(..., D) -> (..., D)."""
         if isinstance(x, np.ndarray):
             centred: Floats = x - x.mean(axis=-1, keepdims=True)
-            centred /= np.sqrt(np.square(centred).mean(axis=-1, keepdims=True) + np.float32(self.eps))
+            variance = np.einsum("...d,...d->...", centred, centred)[..., None] / np.float32(x.shape[-1])
+            centred /= np.sqrt(variance + np.float32(self.eps))
             centred *= np.asarray(self.weight)
             centred += np.asarray(self.bias)
             return centred
@@ -156,14 +194,17 @@ class LayerNorm(nn.LayerNorm):
 class DepthwiseConv1d(nn.Conv1d):
     """nn.Conv1d of as many groups as channels, one frame at a time, padded evenly."""
 
-    def __call__(self, x: mx.array) -> mx.array:
+    def __call__(self, x: Array) -> Array:
         """(B, S, C) -> (B, S, C)."""
-        if not numpy_is_faster(x):
-            convolved: mx.array = super().__call__(x)
-            return convolved
-        weight = np.asarray(self.weight)[:, :, None, 0]
-        bias = np.asarray(self.bias) if "bias" in self else None
-        return mx.array(_depthwise(np.asarray(x)[:, :, None], weight, bias, 1, (self.padding, 0))[:, :, 0])
+        if isinstance(x, np.ndarray):
+            weight = np.asarray(self.weight)[:, :, None, 0]
+            out = np.empty((*x.shape[:2], 1, x.shape[2]), np.float32)
+            bias = np.asarray(self.bias) if "bias" in self else None
+            return _depthwise(x[:, :, None], weight, bias, 1, (self.padding, 0), out)[:, :, 0]
+        if numpy_is_faster(x):
+            return mx.array(self(np.asarray(x)))
+        convolved: mx.array = super().__call__(x)
+        return convolved
 
 
 def halved(x: mx.array, full: nn.Conv2d, depthwise: Sequence[nn.Conv2d], pointwise: Sequence[nn.Linear]) -> mx.array:
@@ -178,64 +219,54 @@ def halved(x: mx.array, full: nn.Conv2d, depthwise: Sequence[nn.Conv2d], pointwi
     values = _rectified(taps, full.weight, full.bias).reshape(-1, n_columns, len(full.bias))
     for over_time, over_channels in zip(depthwise, pointwise, strict=True):
         weight, bias = np.asarray(over_time.weight)[..., 0], np.asarray(over_time.bias)
-        values = _depthwise(values[None], weight, bias, stride, (padding, padding))[0]
-        rows = _rectified(values.reshape(-1, values.shape[-1]), over_channels.weight, over_channels.bias)
-        values = rows.reshape(*values.shape[:2], -1)
+        n_rows, n_columns = ((n + 2 * padding - size) // stride + 1 for n in values.shape[:2])
+        out = _scratch.take("convolved", (1, n_rows, n_columns, values.shape[2]))
+        convolved = _depthwise(values[None], weight, bias, stride, (padding, padding), out)[0]
+        rows = _rectified(convolved.reshape(-1, convolved.shape[-1]), over_channels.weight, over_channels.bias)
+        values = rows.reshape(*convolved.shape[:2], -1)
     return mx.array(values)
 
 
 def _rectified(rows: Floats, weight: mx.array, bias: mx.array) -> Floats:
     """A layer and its relu: (N, D) -> (N, E)."""
-    out = _multiplied(rows, np.asarray(weight).reshape(len(bias), -1).T, "product")
+    out = _scratch.take("rectified", (len(rows), len(bias)))
+    np.matmul(rows, np.asarray(weight).reshape(len(bias), -1).T, out=out)
     out += np.asarray(bias)
     return np.maximum(out, 0, out=out)
 
 
-# Where a result goes, by its use and shape: to memory of its own, or to memory that is kept.
-_Take = Callable[[str, Sequence[int]], Floats]
-
-
-def _new(use: str, shape: Sequence[int]) -> Floats:
-    return np.empty(shape, np.float32)
-
-
-def _multiplied(a: Floats, b: Floats, use: str, take: _Take = _scratch.take) -> Floats:
-    """(..., U, K) and (..., K, L) -> (..., U, L)."""
-    return np.matmul(a, b, out=take(use, (*a.shape[:-1], b.shape[-1])))
-
-
-def _product(x: Floats, weight: mx.array, bias: mx.array | None, take: _Take) -> Floats:
-    """(..., D) and a matrix (E, D) -> (..., E)."""
-    rows, matrix = x.reshape(-1, x.shape[-1]), np.asarray(weight)
+def _rows_product(rows: Floats, matrix: Floats) -> Floats:
+    """(N, D), (E, D) -> (N, E)."""
     if len(rows) == 1:
-        out = np.matmul(matrix, rows[0], out=take("product", matrix.shape[:1]))[None]
-    elif len(rows) <= _FEW_ROWS:
-        out = _multiplied(matrix, rows.T, "product", take).T
-    else:
-        out = _multiplied(rows, matrix.T, "product", take)
-    if bias is not None:
-        out += np.asarray(bias)
-    return out.reshape(*x.shape[:-1], -1)
+        return _times(matrix, rows[0])[None]
+    return _times(matrix, rows.T).T if len(rows) <= _FEW_ROWS else _times(rows, matrix.T)
 
 
-def _attend(q: Floats, k: Floats, v: Floats, mask: mx.array | None, take: _Take) -> Floats:
-    scores = _multiplied(q * np.float32(q.shape[-1] ** -0.5), k.swapaxes(-1, -2), "scores")
+def _times(a: Floats, b: Floats) -> Floats:
+    product: Floats = np.matmul(a, b)
+    return product
+
+
+def _let_through(values: Floats, gates: Floats) -> Floats:
+    """values * sigmoid(gates)."""
+    out = np.negative(gates)
+    with np.errstate(all="ignore"):  # the exponential may be infinite, which lets 0 through; padding may hold anything
+        np.exp(out, out=out)
+        out += 1
+        return np.divide(values, out, out=out)
+
+
+def _scores(q: Floats, k: Floats, mask: AnyArray | None) -> Floats:
+    """(B, H, U, K), (B, H, L, K) -> (B, H, U, L)."""
+    scores = _scratch.take("scores", (*q.shape[:-1], k.shape[-2]))
+    np.matmul(q * np.float32(q.shape[-1] ** -0.5), k.swapaxes(-1, -2), out=scores)
     if mask is not None:
         values = np.asarray(mask)
         if values.dtype == bool:
             np.copyto(scores, -_INFINITY, where=~values)
         else:
             scores += values
-    return _multiplied(_softmax(scores), v, "product", take)
-
-
-def _let_through(values: Floats, gates: Floats) -> Floats:
-    """values * sigmoid(gates)."""
-    out = np.negative(gates, out=_scratch.take("elements", gates.shape))
-    with np.errstate(all="ignore"):  # the exponential may be infinite, which lets 0 through; padding may hold anything
-        np.exp(out, out=out)
-        out += 1
-        return np.divide(values, out, out=out)
+    return scores
 
 
 def _softmax(scores: Floats) -> Floats:
@@ -247,14 +278,12 @@ def _softmax(scores: Floats) -> Floats:
         return scores
 
 
-def _depthwise(x: Floats, weight: Floats, bias: Any, stride: int, padding: tuple[int, int]) -> Floats:
+def _depthwise(x: Floats, weight: Floats, bias: Any, stride: int, padding: tuple[int, int], out: Floats) -> Floats:
     """(B, T, F, C) and taps (C, P, Q) -> (B, T', F', C)."""
-    _, P, Q = weight.shape
     padded = np.pad(x, ((0, 0), (padding[0],) * 2, (padding[1],) * 2, (0, 0)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (P, Q), axis=(1, 2))[:, ::stride, ::stride]
-    # Taps in which channels lie side by side: then einsum's inner loop runs over channels, and needs no memory between.
-    taps = np.ascontiguousarray(weight.transpose(1, 2, 0))
-    out = np.einsum("btfcpq,pqc->btfc", windows, taps, out=_scratch.take("elements", windows.shape[:4]))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, weight.shape[1:], axis=(1, 2))[:, ::stride, ::stride]
+    # Of taps in which channels lie side by side: einsum's inner loop then runs over channels, without memory between.
+    np.einsum("btfcpq,pqc->btfc", windows, np.ascontiguousarray(weight.transpose(1, 2, 0)), out=out)
     if bias is not None:
         out += bias
     return out

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 from mlx_canary.backend import mx, nn
-from mlx_canary.kernels import Array, Linear, attend, matmul
+from mlx_canary.kernels import Array, Linear, attend, matmul, plus, strided, taken, where
 from mlx_canary.network.positions import ProjectedPositions
 
 
@@ -51,21 +51,21 @@ class RelPositionAttention(nn.Module):
         dtype, d_model = self.pos_bias_u.dtype, self.w_pos.weight.shape[0]
         return self._projected(first, last, d_model, self.w_pos.weight, lambda table: self.w_pos(table.astype(dtype)))
 
-    def __call__(self, x: mx.array, positions: mx.array, mask: mx.array | None) -> mx.array:
+    def __call__(self, x: Array, positions: mx.array, mask: mx.array | None) -> Array:
         """(B, S, D), the layer's positions, (B, 1, 1, S) true where a frame may be looked at -> (B, S, D)."""
         q, k, v = (split_heads(w(x), self.n_heads) for w in (self.wq, self.wk, self.wv))
         p = split_heads(positions[None], self.n_heads)
-        by_position = (q + self.pos_bias_v[:, None]) * q.shape[-1] ** -0.5
+        by_position = plus(q, self.pos_bias_v[:, None]) * q.shape[-1] ** -0.5
         bias = self._align(matmul(by_position, p.swapaxes(-1, -2)))  # (B, H, S, S)
         allowed = self._allowed(x.shape[1], mask)
         if allowed is not None:
-            bias = bias + mx.where(allowed, 0.0, -math.inf).astype(bias.dtype)
-        return self.wo(merge_heads(attend(q + self.pos_bias_u[:, None], k, v, bias)))
+            bias = where(allowed, bias, -math.inf)
+        return self.wo(merge_heads(attend(plus(q, self.pos_bias_u[:, None]), k, v, bias)))
 
-    def _align(self, scores: mx.array) -> mx.array:
+    def _align(self, scores: Array) -> Array:
         """(B, H, S, 2 S - 1) by offset -> (B, H, S, S) by key: row i, key j reads column S - 1 - i + j."""
         B, H, S, R = scores.shape
-        return mx.as_strided(mx.contiguous(scores), (B, H, S, S), (H * S * R, S * R, R - 1, 1), S - 1)
+        return strided(scores, (B, H, S, S), (H * S * R, S * R, R - 1, 1), S - 1)
 
     def _allowed(self, n_frames: int, mask: mx.array | None) -> mx.array | None:
         left, right = self.context
@@ -88,7 +88,7 @@ class LocalRelPositionAttention(RelPositionAttention):
         left, right = self.context
         return self._positions(left, -right)
 
-    def _align(self, scores: mx.array) -> mx.array:
+    def _align(self, scores: Array) -> Array:
         left, right = self.context
         S, w = scores.shape[2], max(left, right)
         column = mx.arange(S)[None] - mx.arange(S)[:, None] + w  # (S, S)
@@ -96,7 +96,7 @@ class LocalRelPositionAttention(RelPositionAttention):
         source = mx.where(column < left, column, from_right + left)
         scored = ((column >= 0) & (column < left)) | ((from_right >= 0) & (from_right <= right))
         index = mx.broadcast_to(mx.clip(source, 0, left + right), (*scores.shape[:3], S))
-        return mx.where(scored, mx.take_along_axis(scores, index, axis=-1), 0)
+        return where(scored, taken(scores, index), 0)
 
 
 def offsets_within(n_frames: int, left: int, right: int) -> mx.array:

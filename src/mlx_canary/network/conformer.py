@@ -10,9 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from mlx_canary.backend import mx, nn
 from mlx_canary.config import EncoderConfig
-from mlx_canary.kernels import DepthwiseConv1d, Linear, gated, halved, numpy_is_faster, silu
+from mlx_canary.kernels import Array, DepthwiseConv1d, LayerNorm, Linear, gated, halved, numpy_is_faster, silu, where
 from mlx_canary.network.attention import LocalRelPositionAttention, RelPositionAttention
 
 # Encoder frames that a CPU computes at a time.
@@ -96,7 +98,7 @@ class FeedForward(nn.Module):
         self.w1 = Linear(d_model, d_ff, bias=bias)
         self.w2 = Linear(d_ff, d_model, bias=bias)
 
-    def __call__(self, x: mx.array) -> mx.array:
+    def __call__(self, x: Array) -> Array:
         return self.w2(silu(self.w1(x)))
 
 
@@ -112,14 +114,14 @@ class Convolution(nn.Module):
             D, D, config.conv_kernel_size, padding=config.conv_kernel_size // 2, groups=D, bias=bias or folded
         )
         if not folded:
-            self.norm = nn.LayerNorm(D, eps=1e-5)
+            self.norm = LayerNorm(D, eps=1e-5)
         self.pointwise2 = Linear(D, D, bias=bias)
 
-    def __call__(self, x: mx.array, valid: mx.array | None) -> mx.array:
+    def __call__(self, x: Array, valid: mx.array | None) -> Array:
         """(B, S, D), (B, S) -> (B, S, D)."""
         x = gated(self.pointwise1(x))
         if valid is not None:
-            x = mx.where(valid[..., None], x, 0)
+            x = where(valid[..., None], x, 0)
         x = self.depthwise(x)
         if "norm" in self:
             x = self.norm(x)
@@ -135,25 +137,24 @@ class ConformerBlock(nn.Module):
         attention = (
             LocalRelPositionAttention if config.self_attention_model == "rel_pos_local_attn" else RelPositionAttention
         )
-        self.norm_feed_forward1 = nn.LayerNorm(D, eps=1e-5)
+        self.norm_feed_forward1 = LayerNorm(D, eps=1e-5)
         self.feed_forward1 = FeedForward(D, config.d_ff, bias)
-        self.norm_attention = nn.LayerNorm(D, eps=1e-5)
+        self.norm_attention = LayerNorm(D, eps=1e-5)
         self.attention = attention(D, config.n_heads, config.att_context_size, bias)
-        self.norm_conv = nn.LayerNorm(D, eps=1e-5)
+        self.norm_conv = LayerNorm(D, eps=1e-5)
         self.conv = Convolution(config)
-        self.norm_feed_forward2 = nn.LayerNorm(D, eps=1e-5)
+        self.norm_feed_forward2 = LayerNorm(D, eps=1e-5)
         self.feed_forward2 = FeedForward(D, config.d_ff, bias)
-        self.norm_out = nn.LayerNorm(D, eps=1e-5)
+        self.norm_out = LayerNorm(D, eps=1e-5)
 
-    def __call__(self, x: mx.array, positions: mx.array, valid: mx.array | None) -> mx.array:
+    def __call__(self, x: Array, positions: mx.array, valid: mx.array | None) -> Array:
         """(B, S, D), the attention's positions, (B, S) -> (B, S, D)."""
         keys = None if valid is None else valid[:, None, None]
         x = x + 0.5 * self.feed_forward1(self.norm_feed_forward1(x))
         x = x + self.attention(self.norm_attention(x), positions, keys)
         x = x + self.conv(self.norm_conv(x), valid)
         x = x + 0.5 * self.feed_forward2(self.norm_feed_forward2(x))
-        out: mx.array = self.norm_out(x)
-        return out
+        return self.norm_out(x)
 
 
 class ConformerEncoder(nn.Module):
@@ -175,6 +176,16 @@ class ConformerEncoder(nn.Module):
         x = self.subsampling(frames, lengths) * self.scale
         encoded = tuple(subsampled_length(length, self.subsampling_factor) for length in lengths)
         valid = valid_frames(x.shape[1], encoded)
+        if numpy_is_faster(x) and self._is_plain():
+            return mx.array(self._through(np.asarray(x), valid)), encoded
+        return self._through(x, valid), encoded
+
+    def _through(self, x: Array, valid: mx.array | None) -> Array:
         for block, positions in zip(self.blocks, self.positions(x.shape[1]), strict=True):
             x = block(x, positions, valid)
-        return x, encoded
+        return x
+
+    def _is_plain(self) -> bool:
+        """Whether no block is packed by quantization: all matrices have rows of one of two lengths."""
+        parts = (block.feed_forward1 for block in self.blocks)
+        return all(isinstance(part.w1, Linear) and isinstance(part.w2, Linear) for part in parts)
