@@ -181,9 +181,10 @@ class LayerNorm(nn.LayerNorm):
     def __call__(self, x: Array) -> Array:
         """(..., D) -> (..., D)."""
         if isinstance(x, np.ndarray):
-            centred: Floats = x - x.mean(axis=-1, keepdims=True)
-            variance = np.einsum("...d,...d->...", centred, centred)[..., None] / np.float32(x.shape[-1])
-            centred /= np.sqrt(variance + np.float32(self.eps))
+            width = np.float32(x.shape[-1])
+            centred: Floats = x - x.sum(axis=-1, keepdims=True) / width
+            squares = np.einsum("...d,...d->...", centred, centred)[..., None]
+            centred /= np.sqrt(squares / width + np.float32(self.eps))
             centred *= np.asarray(self.weight)
             centred += np.asarray(self.bias)
             return centred

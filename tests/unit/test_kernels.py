@@ -11,10 +11,21 @@ def normal(*shape: int, scale: float = 1.0) -> mx.array:
     return mx.array(np.random.default_rng(sum(shape)).normal(0, scale, shape).astype(np.float32))
 
 
-def largest_difference(a: mx.array, b: mx.array) -> float:
-    assert a.shape == b.shape
-    assert a.dtype == b.dtype == mx.float32
-    return float(mx.abs(a - b).max())
+def largest_difference(found, expected: mx.array) -> float:
+    assert found.shape == expected.shape
+    assert found.dtype in (mx.float32, np.float32)
+    return float(mx.abs(mx.array(found) - expected).max())
+
+
+@pytest.fixture(params=[mx.array, np.asarray], ids=["mlx", "numpy"])
+def given(request):
+    """Makes the kind of array that a function is given, and has to give back."""
+
+    def convert(x: mx.array):
+        return request.param(x)
+
+    convert.kind = type(request.param(mx.zeros(1)))
+    return convert
 
 
 @pytest.fixture(autouse=True)
@@ -26,49 +37,84 @@ def _on_the_cpu():
     mx.set_default_device(before)
 
 
-def test_silu_and_gate_at_any_size_of_number():
+def assert_same(given, found, expected: mx.array, tolerance: float) -> None:
+    assert isinstance(found, given.kind)
+    assert largest_difference(found, expected) < tolerance
+
+
+def test_activations_at_any_size_of_number(given):
     x = mx.concatenate([normal(3, 8, scale=4), mx.array([[0.0, -0.0, 88, -88, 89, -89, 1e30, -1e30]])])
-    assert largest_difference(kernels.silu(x), nn.silu(x)) < 1e-6
-    assert largest_difference(kernels.gated(x), nn.glu(x)) < 1e-6
+    for ours, theirs in (
+        (kernels.silu, nn.silu),
+        (kernels.gated, nn.glu),
+        (kernels.relu, nn.relu),
+        (kernels.gelu, nn.gelu),
+    ):
+        assert_same(given, ours(given(x)), theirs(x), 1e-6)
 
 
 @pytest.mark.parametrize("n_queries", [1, 5])
 @pytest.mark.parametrize("mask", ["none", "boolean", "numbers"])
-def test_attention(n_queries, mask):
+def test_attention(given, n_queries, mask):
     q, k, v = normal(2, 3, n_queries, 4), normal(2, 3, 6, 4), normal(2, 3, 6, 4)[..., ::-1]
     allowed = mx.array([[True, True, True, True, False, False], [True] * 6])[:, None, None]
     masks = {"none": None, "boolean": allowed, "numbers": mx.where(allowed, normal(2, 3, n_queries, 6), -mx.inf)}
     expected = mx.fast.scaled_dot_product_attention(q, k, v, scale=0.5, mask=masks[mask])
-    assert largest_difference(kernels.attend(q, k, v, masks[mask]), expected) < 1e-6
+    assert_same(given, kernels.attend(given(q), k, given(v), masks[mask]), expected, 1e-6)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 64), (1, 64), (2, 1, 64), (1, 3, 64), (5, 7, 64)])
-def test_product(shape):
+def test_product(given, shape):
     """Of one row, of few and of many."""
     x, weight, bias = normal(*shape), normal(48, 64), normal(48)
-    assert largest_difference(kernels.product(x, weight, bias), x @ weight.T + bias) < 2e-5
-    assert largest_difference(kernels.product(x, weight), x @ weight.T) < 2e-5
+    assert_same(given, kernels.product(given(x), weight, bias), x @ weight.T + bias, 2e-5)
+    assert_same(given, kernels.product(given(x), weight), x @ weight.T, 2e-5)
 
 
-def test_matmul():
+def test_matmul(given):
     a, b = normal(2, 3, 5, 4), normal(1, 3, 6, 4).swapaxes(-1, -2)
-    assert largest_difference(kernels.matmul(a, b), a @ b) < 1e-5
+    assert_same(given, kernels.matmul(given(a), b), a @ b, 1e-5)
+
+
+def test_layer_norm(given):
+    norm, x = nn.LayerNorm(64, eps=1e-5), normal(2, 3, 64, scale=3) + 1
+    norm.update({"weight": normal(64), "bias": normal(64, scale=2)})
+    ours = kernels.LayerNorm(64, eps=1e-5)
+    ours.update(norm.parameters())
+    assert_same(given, ours(given(x)), norm(x), 2e-5)
+
+
+def test_choosing_elements(given):
+    x, index = normal(2, 3, 4), mx.array([[[3, 0], [1, 1], [2, 3]]] * 2)
+    assert_same(given, kernels.taken(given(x), index), mx.take_along_axis(x, index, axis=-1), 1e-9)
+    assert_same(given, kernels.where(x > 0, given(x), -2.0), mx.where(x > 0, x, -2.0), 1e-9)
+    assert_same(given, kernels.plus(given(x), x[:1, 0]), x + x[:1, 0], 1e-9)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_strided(given, turned):
+    """The numbers count as the array is read, however it lies in memory."""
+    x = normal(4, 6).T if turned else normal(6, 4)
+    numbered = np.array(x).flatten()
+    expected = mx.array([[float(numbered[2 + 5 * i + j]) for j in range(3)] for i in range(4)])
+    assert_same(given, kernels.strided(given(x), (4, 3), (5, 1), 2), expected, 1e-9)
 
 
 def test_results_are_their_own():
     """The memory in which they are computed is used again."""
-    x = normal(3, 8)
-    first = kernels.silu(x)
-    kernels.silu(x + 1)
-    assert largest_difference(first, nn.silu(x)) < 1e-6
+    q, k = normal(1, 2, 3, 4), normal(1, 2, 5, 4)
+    first = kernels.attend(np.asarray(q), k, k, None)
+    kernels.attend(np.asarray(q) + 1, k, -k, None)
+    expected = mx.fast.scaled_dot_product_attention(q, k, k, scale=0.5)
+    assert largest_difference(first, expected) < 1e-6
 
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("n_frames", [1, 4, 9, 700])
-def test_depthwise_convolution_over_time(n_frames, bias):
+def test_depthwise_convolution_over_time(given, n_frames, bias):
     ours = kernels.DepthwiseConv1d(16, 16, 9, padding=4, groups=16, bias=bias)
     x = normal(2, n_frames, 16)
-    assert largest_difference(ours(x), nn.Conv1d.__call__(ours, x)) < 1e-5
+    assert_same(given, ours(given(x)), nn.Conv1d.__call__(ours, x), 1e-5)
 
 
 @pytest.mark.parametrize("size", [(1, 8), (5, 4), (90, 65)])
