@@ -2,7 +2,7 @@
 
 On a GPU, and in half precision, they are MLX's own. On a CPU, NumPy computes them in float32. MLX's wheels for Linux
 are built for any CPU of their kind and bring a plain BLAS: a large product runs at 4 billion operations a second
-(NumPy's OpenBLAS: 290 on two cores), an exponential takes 18 ns (under 1), a tap of a depthwise convolution 3 (0.2).
+(NumPy's OpenBLAS: 290 on two cores), an exponential takes 18 ns (under 1), a tap of a depthwise convolution 3 (0.5).
 
 Each function computes the same either way, up to rounding, and gives back the kind of array that it got. MLX takes
 0.1 ms to be asked for a result, so on a CPU encoder and decoder pass NumPy's arrays on from one function to the next.
