@@ -96,7 +96,8 @@ class Reader:
         silent: list[Window] = []
         if request is not None:
             assembly.describe(index, languages_of(request))
-        lengths = window_lengths(options, self._model.config, self._transcriber.reach(options.timestamps))
+        reach = self._transcriber.reach(options.timestamps, options.times_from)
+        lengths = window_lengths(options, self._model.config, reach)
         for window in cut_windows(blocks, rate, *lengths):
             if request is None and is_silent(window.samples):
                 silent.append(window)

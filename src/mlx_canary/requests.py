@@ -15,7 +15,7 @@ from mlx_canary.errors import PromptError
 from mlx_canary.text.languages import check_languages
 from mlx_canary.text.prompt import Prompt, Task, encode_prompt
 from mlx_canary.text.tokenizer import CanaryTokenizer
-from mlx_canary.transcriber import Request, Timestamps
+from mlx_canary.transcriber import Request, TimesFrom, Timestamps
 
 Longform = Literal["quiet", "nemo"]
 AUTO = "auto"
@@ -35,6 +35,9 @@ class TranscriptionOptions:
         itn: Numbers as digits.
         context: Text that came before, or that holds names to expect.
         timestamps: "word" for times of words and sentences, "segment" for sentences only, None for neither.
+        times_from: What tells them: "model" for the model's own time tokens (flash models) or its aligner
+            (canary-1b-v2), "attention" for where the decoder looks, which is all that other models have. Time tokens
+            are part of what a model writes and can change its words; looking changes nothing.
         decoding: Beam search, boosting, confidence and the like; None for what the checkpoint itself says (greedy
             search in the published ones).
         guards: Decode windows again whose text loops, ends early or is too much for its sound.
@@ -53,6 +56,7 @@ class TranscriptionOptions:
     itn: bool = False
     context: str = ""
     timestamps: Timestamps | None = None
+    times_from: TimesFrom = "model"
     decoding: DecodingOptions | None = None
     guards: bool = True
     longform: Longform = "quiet"
@@ -66,6 +70,8 @@ class TranscriptionOptions:
             raise PromptError(f"task={self.task!r} is neither 'transcribe' nor 'translate'.")
         if self.timestamps not in (None, "word", "segment"):
             raise PromptError(f"timestamps={self.timestamps!r} is not one of: 'word', 'segment', None.")
+        if self.times_from not in ("model", "attention"):
+            raise PromptError(f"times_from={self.times_from!r} is not one of: 'model', 'attention'.")
         shortest = 1 if self.shortest_window is None else self.shortest_window
         longest = 60 if self.longest_window is None else self.longest_window
         if not 1 <= shortest <= longest <= 60:
@@ -103,6 +109,8 @@ class TranscriptionOptions:
         for name in ("decoding", "also_translate", "shortest_window", "longest_window"):
             if getattr(self, name):
                 raise PromptError(f"longform='nemo' does what NeMo does: {name} cannot be chosen with it.")
+        if self.times_from != "model":
+            raise PromptError("longform='nemo' does what NeMo does: times_from cannot be chosen with it.")
         if self.language == AUTO:
             raise PromptError("longform='nemo' does what NeMo does: the language must be said.")
 
@@ -137,7 +145,8 @@ def prompts_for(options: TranscriptionOptions, config: ModelConfig, tokenizer: C
 def request_for(options: TranscriptionOptions, config: ModelConfig, tokenizer: CanaryTokenizer) -> Request:
     """The same, with how it is to be done."""
     prompts = prompts_for(options, config, tokenizer)
-    return Request(prompts, options.timestamps, options.decoding or own_decoding(config), options.guards)
+    decoding = options.decoding or own_decoding(config)
+    return Request(prompts, options.timestamps, options.times_from, decoding, options.guards)
 
 
 def own_decoding(config: ModelConfig) -> DecodingOptions:

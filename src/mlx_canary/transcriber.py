@@ -35,6 +35,8 @@ from mlx_canary.text.prompt import Prompt, encode_prompt
 from mlx_canary.types import Audio, EncoderOutput, Hypothesis, Segment, Word
 
 Timestamps = Literal["word", "segment"]
+# The model's own time tokens or its aligner, where it has them, or its cross-attention.
+TimesFrom = Literal["model", "attention"]
 # Below this no microphone hears anything (-80 dB), but a model asked about it would still say something.
 _SILENCE = 1e-4
 # How often a doubtful window is cut in two and decoded again, and how short its parts may get.
@@ -49,12 +51,14 @@ class Request:
     Attributes:
         prompts: Of its texts: the first, then translations beside it.
         timestamps: Times of words, of sentences only, or None for those of windows.
+        times_from: What tells them.
         decoding: How to search.
         guards: Whether doubtful windows are decoded again.
     """
 
     prompts: tuple[Prompt, ...]
     timestamps: Timestamps | None
+    times_from: TimesFrom
     decoding: DecodingOptions
     guards: bool
 
@@ -145,21 +149,23 @@ class Transcriber:
             else:
                 yield from self._alike(options, pieces, batch_size)
 
-    def method(self, prompt: Prompt) -> Literal["ctc", "inline", "attention"]:
+    def method(self, prompt: Prompt, times_from: TimesFrom) -> Literal["ctc", "inline", "attention"]:
         """Where the word times of such a text come from."""
+        if times_from == "attention":
+            return "attention"
         if self._model.aligner is not None:
             return "ctc" if prompt.source_lang == prompt.target_lang else "attention"
         return "inline" if self._model.tokenizer.n_times else "attention"
 
-    def reach(self, timestamps: Timestamps | None) -> float | None:
+    def reach(self, timestamps: Timestamps | None, times_from: TimesFrom) -> float | None:
         """How far into a window the model's own time tokens reach in seconds, where it is asked to write them."""
-        if timestamps is None or self._model.aligner is not None:
+        if timestamps is None or times_from == "attention" or self._model.aligner is not None:
             return None
         return self._model.tokenizer.n_times * FRAME_DURATION or None
 
-    def ids(self, prompt: Prompt, timestamps: Timestamps | None) -> list[int]:
+    def ids(self, prompt: Prompt, request: Request) -> list[int]:
         """The prompt's token ids; where the model itself writes times, it is asked to."""
-        if timestamps is not None and self.method(prompt) == "inline":
+        if request.timestamps is not None and self.method(prompt, request.times_from) == "inline":
             prompt = replace(prompt, timestamp=True)
         return encode_prompt(prompt, self._model.config.prompt.format, self._model.tokenizer)
 
@@ -167,7 +173,7 @@ class Transcriber:
         """Whether the prompts leave room for a text; the shorter a window, the less of it there is."""
         config, request = self._model.config, piece.request
         samples = pad_to_minimum(piece.window.samples, config.preprocessor.sample_rate)
-        n_prompt = max(len(self.ids(prompt, request.timestamps)) for prompt in request.prompts)
+        n_prompt = max(len(self.ids(prompt, request)) for prompt in request.prompts)
         return token_limit(config, len(samples) // config.preprocessor.hop_length, n_prompt) > 0
 
     def _listen(self, pieces: list[Piece]) -> _Heard:
@@ -203,7 +209,7 @@ class Transcriber:
         for n in range(max(len(piece.request.prompts) for piece in heard.pieces)):
             for i, piece in enumerate(heard.pieces):
                 if n < len(piece.request.prompts):
-                    yield _Asked(_row(heard, i), n, self.ids(piece.request.prompts[n], piece.request.timestamps))
+                    yield _Asked(_row(heard, i), n, self.ids(piece.request.prompts[n], piece.request))
 
     def _entry(self, decoder: Decoder, asked: _Asked) -> Entry:
         (n_frames,), prompt = asked.heard.n_feature_frames, asked.prompt
@@ -276,7 +282,7 @@ class Transcriber:
         """Words with times from the start of the (padded) window."""
         model, (samples,), prompt = self._model, asked.heard.samples, asked.prompt
         rate = model.config.preprocessor.sample_rate
-        method, duration = self.method(prompt), len(samples) / rate
+        method, duration = self.method(prompt, asked.piece.request.times_from), len(samples) / rate
         if method == "ctc" and model.aligner is not None:
             log_probs, (n_frames,) = model.aligner.network(model.aligner.preprocessor([samples]))
             text = model.tokenizer.decode(hypothesis.tokens, skip_special=True)

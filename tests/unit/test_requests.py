@@ -57,6 +57,11 @@ def changed(name: str, **values) -> CanaryModel:
     [
         ({"task": "sing"}, "task='sing' is neither 'transcribe' nor 'translate'."),
         ({"timestamps": "char"}, "timestamps='char' is not one of: 'word', 'segment', None."),
+        ({"times_from": "ear"}, "times_from='ear' is not one of: 'model', 'attention'."),
+        (
+            {"longform": "nemo", "times_from": "attention"},
+            "longform='nemo' does what NeMo does: times_from cannot be chosen with it.",
+        ),
         ({"longform": "fast"}, "longform='fast' is not one of: 'quiet', 'nemo'."),
         ({"longest_window": 0.5}, "Windows of None to 0.5 s are not possible; expected 1 <= shortest_window"),
         ({"longest_window": 0}, "Windows of None to 0 s are not possible"),  # once meant the default

@@ -80,7 +80,8 @@ def assert_timed(transcript: Transcript) -> None:
 )
 def test_where_times_come_from(name, prompt, method):
     """Translations have no aligner: their words are not the spoken ones."""
-    assert Transcriber(loaded(name)).method(prompt) == method
+    assert Transcriber(loaded(name)).method(prompt, "model") == method
+    assert Transcriber(loaded(name)).method(prompt, "attention") == "attention"
 
 
 @pytest.mark.parametrize("name", [CTC, INLINE, ATTENTION])
@@ -122,6 +123,26 @@ def test_asking_for_times_does_not_change_the_text(name, options, sounds):
     """Only inline times are asked of the model itself, and with them it may write something else."""
     with_times = model(name).transcribe(sound(sounds), options=replace(options, timestamps="word"))
     assert with_times.text == model(name).transcribe(sound(sounds), options=options).text
+
+
+@pytest.mark.parametrize("name", [CTC, INLINE, ATTENTION])
+@pytest.mark.parametrize("options", [ENGLISH, GERMAN], ids=["same", "translated"])
+def test_times_by_where_the_decoder_looks(name, options):
+    """Never change the text, and are no others where the model has nothing else."""
+    timed = replace(options, timestamps="word")
+    looked = model(name).transcribe(sound("speech"), options=replace(timed, times_from="attention"))
+    assert looked.text == model(name).transcribe(sound("speech"), options=options).text
+    assert_timed(looked)
+    own = model(name).transcribe(sound("speech"), options=timed)
+    has_own = name == INLINE or (name == CTC and options == ENGLISH)
+    assert (looked.words != own.words) == has_own
+
+
+def test_windows_are_as_long_as_time_tokens_reach_only_where_they_are_asked_for():
+    transcriber = Transcriber(loaded(INLINE))
+    assert transcriber.reach("word", "model") is not None
+    assert transcriber.reach("word", "attention") is None
+    assert transcriber.reach(None, "model") is None
 
 
 @pytest.mark.parametrize("name", [CTC, ATTENTION])

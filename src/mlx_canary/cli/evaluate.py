@@ -27,6 +27,13 @@ from mlx_canary.cli.options import model_option
 @click.option(
     "--longest-window", type=float, help="Seconds that the model hears at once.  [default: 35, or as trained]"
 )
+@click.option(
+    "--times-from",
+    type=click.Choice(["model", "attention"]),
+    default="model",
+    show_default=True,
+    help="Times of words, where the manifest has them: the model's own, or by where it looks.",
+)
 @click.option("--no-guards", is_flag=True, help="Do not decode doubtful windows again.")
 @click.option(
     "--worst", type=click.IntRange(0), default=5, show_default=True, help="How many of the worst files to show."
@@ -112,6 +119,7 @@ def _options(given: dict[str, Any]) -> Any:
         language=given["language"],
         pnc=not given["no_pnc"],
         decoding=None if given["beam_size"] is None else DecodingOptions(beam_size=given["beam_size"]),
+        times_from=given["times_from"],
         guards=not given["no_guards"],
         longest_window=given["longest_window"],
     )
@@ -134,4 +142,5 @@ def _journal(path: Path, model: Any, given: dict[str, Any], options: Any) -> Any
 def _stated(given: dict[str, Any]) -> dict[str, Any]:
     """The options that change results or speed."""
     names = ("language", "target_lang", "no_pnc", "beam_size", "longest_window", "no_guards", "batch_size", "dtype")
-    return {name: given[name] for name in names if given[name] not in (None, False)}
+    stated = {name: given[name] for name in names if given[name] not in (None, False)}
+    return stated if given["times_from"] == "model" else stated | {"times_from": given["times_from"]}

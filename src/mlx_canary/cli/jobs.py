@@ -122,6 +122,7 @@ def _options(given: dict[str, Any], formats: tuple[str, ...]) -> TranscriptionOp
         itn=given["itn"],
         context=given["context"],
         timestamps=None if timestamps == "none" else timestamps,
+        times_from=given["times_from"],
         decoding=_decoding(given),
         guards=not given["no_guards"],
         longform=given["longform"],

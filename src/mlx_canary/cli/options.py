@@ -36,6 +36,13 @@ _TEXT: tuple[Option, ...] = (
         show_default=True,
         help="Times of words or sentences; auto finds words' times where the format has a place for times.",
     ),
+    click.option(
+        "--times-from",
+        type=click.Choice(["model", "attention"]),
+        default="model",
+        show_default=True,
+        help="The model's own time tokens or aligner, if any; or where it looks, which leaves the words alone.",
+    ),
     click.option("--confidence", is_flag=True, help="How sure the model is of each word, in json."),
 )
 _SEARCH: tuple[Option, ...] = (
