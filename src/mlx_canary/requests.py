@@ -12,10 +12,11 @@ from mlx_canary.audio.load import Channel
 from mlx_canary.config import ModelConfig
 from mlx_canary.decoding.options import DecodingOptions
 from mlx_canary.errors import PromptError
+from mlx_canary.load_models import TimesFrom
 from mlx_canary.text.languages import check_languages
 from mlx_canary.text.prompt import Prompt, Task, encode_prompt
 from mlx_canary.text.tokenizer import CanaryTokenizer
-from mlx_canary.transcriber import Request, TimesFrom, Timestamps
+from mlx_canary.transcriber import Request, Timestamps
 
 Longform = Literal["quiet", "nemo"]
 AUTO = "auto"
@@ -37,7 +38,8 @@ class TranscriptionOptions:
         timestamps: "word" for times of words and sentences, "segment" for sentences only, None for neither.
         times_from: What tells them: "model" for the model's own time tokens (flash models) or its aligner
             (canary-1b-v2), "attention" for where the decoder looks, which is all that other models have. Time tokens
-            are part of what a model writes and can change its words; looking changes nothing.
+            are part of what a model writes and can change its words; looking changes nothing. None for "model", but
+            "attention" with the demo model, whose time tokens cost words.
         decoding: Beam search, boosting, confidence and the like; None for what the checkpoint itself says (greedy
             search in the published ones).
         guards: Decode windows again whose text loops, ends early or is too much for its sound.
@@ -56,7 +58,7 @@ class TranscriptionOptions:
     itn: bool = False
     context: str = ""
     timestamps: Timestamps | None = None
-    times_from: TimesFrom = "model"
+    times_from: TimesFrom | None = None
     decoding: DecodingOptions | None = None
     guards: bool = True
     longform: Longform = "quiet"
@@ -70,8 +72,8 @@ class TranscriptionOptions:
             raise PromptError(f"task={self.task!r} is neither 'transcribe' nor 'translate'.")
         if self.timestamps not in (None, "word", "segment"):
             raise PromptError(f"timestamps={self.timestamps!r} is not one of: 'word', 'segment', None.")
-        if self.times_from not in ("model", "attention"):
-            raise PromptError(f"times_from={self.times_from!r} is not one of: 'model', 'attention'.")
+        if self.times_from not in (None, "model", "attention"):
+            raise PromptError(f"times_from={self.times_from!r} is not one of: 'model', 'attention', None.")
         shortest = 1 if self.shortest_window is None else self.shortest_window
         longest = 60 if self.longest_window is None else self.longest_window
         if not 1 <= shortest <= longest <= 60:
@@ -106,11 +108,9 @@ class TranscriptionOptions:
             raise PromptError(f"decoding is a {type(self.decoding).__name__}; expected DecodingOptions or None.")
 
     def _check_nemo(self) -> None:
-        for name in ("decoding", "also_translate", "shortest_window", "longest_window"):
+        for name in ("decoding", "also_translate", "shortest_window", "longest_window", "times_from"):
             if getattr(self, name):
                 raise PromptError(f"longform='nemo' does what NeMo does: {name} cannot be chosen with it.")
-        if self.times_from != "model":
-            raise PromptError("longform='nemo' does what NeMo does: times_from cannot be chosen with it.")
         if self.language == AUTO:
             raise PromptError("longform='nemo' does what NeMo does: the language must be said.")
 

@@ -26,7 +26,7 @@ from mlx_canary.decoding.generate import Decoder
 from mlx_canary.decoding.limits import token_limit
 from mlx_canary.decoding.options import DecodingOptions
 from mlx_canary.errors import AlignmentError
-from mlx_canary.load_models import LoadedModel
+from mlx_canary.load_models import LoadedModel, TimesFrom
 from mlx_canary.longform.activity import active_seconds
 from mlx_canary.longform.assembly import Texts
 from mlx_canary.longform.guards import NO_SPEECH, Evidence, doubts, is_better
@@ -35,8 +35,6 @@ from mlx_canary.text.prompt import Prompt, encode_prompt
 from mlx_canary.types import Audio, EncoderOutput, Hypothesis, Segment, Word
 
 Timestamps = Literal["word", "segment"]
-# The model's own time tokens or its aligner, where it has them, or its cross-attention.
-TimesFrom = Literal["model", "attention"]
 # Below this no microphone hears anything (-80 dB), but a model asked about it would still say something.
 _SILENCE = 1e-4
 # How often a doubtful window is cut in two and decoded again, and how short its parts may get.
@@ -51,14 +49,14 @@ class Request:
     Attributes:
         prompts: Of its texts: the first, then translations beside it.
         timestamps: Times of words, of sentences only, or None for those of windows.
-        times_from: What tells them.
+        times_from: What tells them; None for what is best for the model.
         decoding: How to search.
         guards: Whether doubtful windows are decoded again.
     """
 
     prompts: tuple[Prompt, ...]
     timestamps: Timestamps | None
-    times_from: TimesFrom
+    times_from: TimesFrom | None
     decoding: DecodingOptions
     guards: bool
 
@@ -149,17 +147,18 @@ class Transcriber:
             else:
                 yield from self._alike(options, pieces, batch_size)
 
-    def method(self, prompt: Prompt, times_from: TimesFrom) -> Literal["ctc", "inline", "attention"]:
+    def method(self, prompt: Prompt, times_from: TimesFrom | None) -> Literal["ctc", "inline", "attention"]:
         """Where the word times of such a text come from."""
-        if times_from == "attention":
+        if (times_from or self._model.times_from) == "attention":
             return "attention"
         if self._model.aligner is not None:
             return "ctc" if prompt.source_lang == prompt.target_lang else "attention"
         return "inline" if self._model.tokenizer.n_times else "attention"
 
-    def reach(self, timestamps: Timestamps | None, times_from: TimesFrom) -> float | None:
+    def reach(self, timestamps: Timestamps | None, times_from: TimesFrom | None) -> float | None:
         """How far into a window the model's own time tokens reach in seconds, where it is asked to write them."""
-        if timestamps is None or times_from == "attention" or self._model.aligner is not None:
+        by_tokens = (times_from or self._model.times_from) == "model" and self._model.aligner is None
+        if timestamps is None or not by_tokens:
             return None
         return self._model.tokenizer.n_times * FRAME_DURATION or None
 

@@ -57,7 +57,7 @@ def changed(name: str, **values) -> CanaryModel:
     [
         ({"task": "sing"}, "task='sing' is neither 'transcribe' nor 'translate'."),
         ({"timestamps": "char"}, "timestamps='char' is not one of: 'word', 'segment', None."),
-        ({"times_from": "ear"}, "times_from='ear' is not one of: 'model', 'attention'."),
+        ({"times_from": "ear"}, "times_from='ear' is not one of: 'model', 'attention', None."),
         (
             {"longform": "nemo", "times_from": "attention"},
             "longform='nemo' does what NeMo does: times_from cannot be chosen with it.",

@@ -80,7 +80,7 @@ def assert_timed(transcript: Transcript) -> None:
 )
 def test_where_times_come_from(name, prompt, method):
     """Translations have no aligner: their words are not the spoken ones."""
-    assert Transcriber(loaded(name)).method(prompt, "model") == method
+    assert Transcriber(loaded(name)).method(prompt, None) == method
     assert Transcriber(loaded(name)).method(prompt, "attention") == "attention"
 
 
@@ -140,7 +140,7 @@ def test_times_by_where_the_decoder_looks(name, options):
 
 def test_windows_are_as_long_as_time_tokens_reach_only_where_they_are_asked_for():
     transcriber = Transcriber(loaded(INLINE))
-    assert transcriber.reach("word", "model") is not None
+    assert transcriber.reach("word", None) is not None
     assert transcriber.reach("word", "attention") is None
     assert transcriber.reach(None, "model") is None
 

@@ -30,9 +30,7 @@ from mlx_canary.cli.options import model_option
 @click.option(
     "--times-from",
     type=click.Choice(["model", "attention"]),
-    default="model",
-    show_default=True,
-    help="Times of words, where the manifest has them: the model's own, or by where it looks.",
+    help="Times, where the manifest has words': the model's own, or by attention.  [default: model; demo: attention]",
 )
 @click.option("--no-guards", is_flag=True, help="Do not decode doubtful windows again.")
 @click.option(
@@ -141,6 +139,6 @@ def _journal(path: Path, model: Any, given: dict[str, Any], options: Any) -> Any
 
 def _stated(given: dict[str, Any]) -> dict[str, Any]:
     """The options that change results or speed."""
-    names = ("language", "target_lang", "no_pnc", "beam_size", "longest_window", "no_guards", "batch_size", "dtype")
-    stated = {name: given[name] for name in names if given[name] not in (None, False)}
-    return stated if given["times_from"] == "model" else stated | {"times_from": given["times_from"]}
+    changing = ("language", "target_lang", "no_pnc", "beam_size", "longest_window", "times_from", "no_guards")
+    names = (*changing, "batch_size", "dtype")
+    return {name: given[name] for name in names if given[name] not in (None, False)}

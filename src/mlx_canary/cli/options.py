@@ -39,9 +39,8 @@ _TEXT: tuple[Option, ...] = (
     click.option(
         "--times-from",
         type=click.Choice(["model", "attention"]),
-        default="model",
-        show_default=True,
-        help="The model's own time tokens or aligner, if any; or where it looks, which leaves the words alone.",
+        help="The model's own time tokens or aligner, if any; or where it looks, which leaves the words alone.  "
+        "[default: model; demo: attention]",
     ),
     click.option("--confidence", is_flag=True, help="How sure the model is of each word, in json."),
 )
