@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -173,6 +173,11 @@ class Linear(nn.Linear):
     def __call__(self, x: Array) -> Array:
         """(..., D) -> (..., E)."""
         return product(x, self.weight, self.bias if "bias" in self else None)
+
+
+def are_plain(layers: Iterable[nn.Module]) -> bool:
+    """Whether all of these take NumPy's arrays: none is packed by quantization."""
+    return all(isinstance(layer, Linear) for layer in layers)
 
 
 class LayerNorm(nn.LayerNorm):

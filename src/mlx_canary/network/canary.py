@@ -85,10 +85,8 @@ class CanaryNetwork(nn.Module):
         encoded = tuple(subsampled_length(length, factor) for length in lengths)
         self.encoder.positions(max(encoded))
         mx.eval(frames, self.encoder.parameters())
-        values, groups = (
-            np.asarray(frames),
-            alike(lengths, factor * _STATES_OF_A_GROUP, -(-len(lengths) // n_threads())),
-        )
+        groups = alike(lengths, factor * _STATES_OF_A_GROUP, -(-len(lengths) // n_threads()))
+        values = np.asarray(frames)
         heard = [(values[group, : lengths[group[0]]], [lengths[row] for row in group]) for group in groups]
         found = in_threads(self._encode_group, heard)
         states = np.zeros((len(lengths), max(encoded), found[0].shape[2]), np.float32)

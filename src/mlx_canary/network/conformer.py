@@ -14,7 +14,18 @@ import numpy as np
 
 from mlx_canary.backend import mx, nn
 from mlx_canary.config import EncoderConfig
-from mlx_canary.kernels import Array, DepthwiseConv1d, LayerNorm, Linear, gated, halved, numpy_is_faster, silu, where
+from mlx_canary.kernels import (
+    Array,
+    DepthwiseConv1d,
+    LayerNorm,
+    Linear,
+    are_plain,
+    gated,
+    halved,
+    numpy_is_faster,
+    silu,
+    where,
+)
 from mlx_canary.network.attention import LocalRelPositionAttention, RelPositionAttention
 
 # Encoder frames that a CPU computes at a time.
@@ -50,8 +61,7 @@ class Subsampling(nn.Module):
         self.out = Linear(C * n_bins, config.d_model)
 
     def __call__(self, frames: mx.array, lengths: Sequence[int]) -> mx.array:
-        plain = all(isinstance(layer, Linear) for layer in self.pointwise)  # not packed by quantization
-        convolve = self._piecewise if plain and numpy_is_faster(frames) else self._whole
+        convolve = self._piecewise if numpy_is_faster(frames) and are_plain(self.pointwise) else self._whole
         x = convolve(frames, list(lengths))
         B, S, F, C = x.shape
         # NeMo flattens channel-major.
@@ -176,7 +186,8 @@ class ConformerEncoder(nn.Module):
         x = self.subsampling(frames, lengths) * self.scale
         encoded = tuple(subsampled_length(length, self.subsampling_factor) for length in lengths)
         valid = valid_frames(x.shape[1], encoded)
-        if numpy_is_faster(x) and self._is_plain():
+        # All matrices of the blocks have rows of one of these two lengths, by which quantization chooses.
+        if numpy_is_faster(x) and are_plain(w for b in self.blocks for w in (b.feed_forward1.w1, b.feed_forward1.w2)):
             return mx.array(self._through(np.asarray(x), valid)), encoded
         return self._through(x, valid), encoded
 
@@ -184,8 +195,3 @@ class ConformerEncoder(nn.Module):
         for block, positions in zip(self.blocks, self.positions(x.shape[1]), strict=True):
             x = block(x, positions, valid)
         return x
-
-    def _is_plain(self) -> bool:
-        """Whether no block is packed by quantization: all matrices have rows of one of two lengths."""
-        parts = (block.feed_forward1 for block in self.blocks)
-        return all(isinstance(part.w1, Linear) and isinstance(part.w2, Linear) for part in parts)

@@ -14,7 +14,18 @@ import numpy as np
 
 from mlx_canary.backend import mx, nn
 from mlx_canary.config import DecoderConfig
-from mlx_canary.kernels import Array, LayerNorm, Linear, attend, compiling_pays, gelu, numpy_is_faster, product, relu
+from mlx_canary.kernels import (
+    Array,
+    LayerNorm,
+    Linear,
+    are_plain,
+    attend,
+    compiling_pays,
+    gelu,
+    numpy_is_faster,
+    product,
+    relu,
+)
 from mlx_canary.network.attention import MultiHeadAttention
 from mlx_canary.network.cache import DecoderCache, KeyValueCache
 
@@ -145,7 +156,10 @@ class TransformerDecoder(nn.Module):
         # Rows that are already finished may run past the table; nobody reads them.
         last = self.embedding.position.shape[0] - 1
         x = self.embedding(ids, mx.clip(positions, 0, last))
-        if numpy_is_faster(x) and self._is_plain():
+        # All matrices of the layers have rows of one of these two lengths, by which quantization chooses.
+        if numpy_is_faster(x) and are_plain(
+            w for each in self.layers for w in (each.feed_forward.w1, each.feed_forward.w2)
+        ):
             return mx.array(self._through(np.asarray(x), cache, mask))
         return self._through(x, cache, mask)
 
@@ -153,8 +167,3 @@ class TransformerDecoder(nn.Module):
         for layer, tokens, cross in zip(self.layers, cache.tokens, cache.cross, strict=True):
             x = layer(x, tokens, mask, cross, cache.cross_mask)
         return self.final_norm(x) if "final_norm" in self else x
-
-    def _is_plain(self) -> bool:
-        """Whether no layer is packed by quantization: all matrices have rows of one of two lengths."""
-        parts = (layer.feed_forward for layer in self.layers)
-        return all(isinstance(part.w1, Linear) and isinstance(part.w2, Linear) for part in parts)
