@@ -6,7 +6,7 @@ Loading is strict: every tensor in the file is used once and every parameter is 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -19,7 +19,7 @@ from mlx_canary.config import FORMAT_VERSION, ModelConfig
 from mlx_canary.conversion import safetensors
 from mlx_canary.conversion.files import Expected, WeightsFile, weights_files
 from mlx_canary.conversion.names import CONFIG
-from mlx_canary.conversion.nemo import open_nemo
+from mlx_canary.conversion.nemo import NemoCheckpoint, open_nemo
 from mlx_canary.conversion.source import TensorGroup, read_source, tensor_group
 from mlx_canary.conversion.translate import describe
 from mlx_canary.conversion.weights import our_tensors
@@ -163,8 +163,19 @@ def load_nemo(path: Path) -> LoadedModel:
     with open_nemo(path) as nemo:
         source = read_source(nemo)
         files = zip(weights_files(source.config), source.groups, strict=True)
-        filled = [_fill_from(file, group, source.config) for file, group in files]
+        filled = [
+            _assign(file, _one_by_one(our_tensors(group, file.expected, source.config.weights), nemo))
+            for file, group in files
+        ]
     return _joined(source.config, source.tokenizer, filled)
+
+
+def _one_by_one(tensors: Iterable[tuple[str, mx.array]], nemo: NemoCheckpoint) -> Iterator[tuple[str, mx.array]]:
+    """The same, made: they take no memory but their own, neither the file's pages nor what they were cast from."""
+    for name, tensor in tensors:
+        mx.eval(tensor)
+        nemo.release_pages()
+        yield name, tensor
 
 
 def read_config(folder: Path) -> ModelConfig:

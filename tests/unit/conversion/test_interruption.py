@@ -161,7 +161,10 @@ def test_a_model_that_may_not_be_read(command, tmp_path):
 
 def peak_memory(nemo: Path, folder: Path, *options: str) -> int:
     """Peak resident bytes of a conversion."""
-    process = start(nemo, folder, *options)
+    return peak_of(start(nemo, folder, *options))
+
+
+def peak_of(process: subprocess.Popen) -> int:
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     process.communicate()
@@ -175,3 +178,13 @@ def test_memory_stays_near_the_largest_tensor(options, large, tmp_path):
     base = peak_memory(v.MODELS / "canary2-flash.nemo", tmp_path / "small")
     peak = peak_memory(large, tmp_path / "large", *options)
     assert peak - base < 5 * LARGEST
+
+
+def test_a_loaded_checkpoint_takes_its_weights_memory(large):
+    """And not once more that of the file that they were read from."""
+    command = "import sys; from mlx_canary import CanaryModel; CanaryModel.from_pretrained(sys.argv[1])"
+    base, peak = (
+        peak_of(subprocess.Popen([sys.executable, "-c", command, path]))
+        for path in (v.MODELS / "canary2-flash.nemo", large)
+    )
+    assert peak - base < large.stat().st_size + 5 * LARGEST
