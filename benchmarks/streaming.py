@@ -64,9 +64,14 @@ class Work:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True)
-    parser.add_argument("--manifest", type=Path, required=True, help="JSON lines with audio_filepath, lang and text")
+    parser.add_argument(
+        "--manifest",
+        type=Path,
+        required=True,
+        help="JSON lines with audio_filepath, lang and text, or as for `evaluate`",
+    )
     parser.add_argument("--language", default="en")
-    parser.add_argument("--to", help="translate into this language; the manifest has the translations")
+    parser.add_argument("--to", help="translate into this language; the manifest has the texts")
     parser.add_argument("--joined", type=int, default=1, help="clips that follow each other without a pause")
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("--json", type=Path)
@@ -89,9 +94,7 @@ def main() -> None:
 def joined_clips(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Talks of some sentences each, with breaths of 0.15 s after them and 1 s of quiet at the end."""
     lines = [json.loads(line) for line in args.manifest.read_text(encoding="utf-8").splitlines()]
-    lines = [
-        line for line in lines if line["lang"] == args.language and (not args.to or args.to in line["translations"])
-    ]
+    lines = [line | {"wanted": text} for line in lines if (text := wanted(line, args)) is not None]
     noise = np.random.default_rng(0)
     talks = []
     for start in range(0, len(lines), args.joined):
@@ -99,11 +102,18 @@ def joined_clips(args: argparse.Namespace) -> list[dict[str, Any]]:
         for line in lines[start : start + args.joined]:
             parts += [load_audio(args.manifest.parent / line["audio_filepath"]).samples]
             parts += [noise.normal(0, 3e-4, round(0.15 * RATE)).astype(np.float32)]
-            texts.append(line["translations"][args.to] if args.to else line["text"])
+            texts.append(line["wanted"])
         parts.append(noise.normal(0, 3e-4, RATE).astype(np.float32))
         samples = np.concatenate(parts)
         talks.append({"samples": samples, "speech": len(samples) / RATE - 1.15, "text": " ".join(texts)})
     return talks
+
+
+def wanted(line: dict[str, Any], args: argparse.Namespace) -> str | None:
+    """The text that is asked for; None where a line has none, or another language is spoken."""
+    spoken = line.get("lang", line.get("source_lang"))
+    texts = {line.get("target_lang", spoken): line["text"]} | line.get("translations", {})
+    return texts.get(args.to or args.language) if spoken == args.language else None
 
 
 def run(model: CanaryModel, talk: dict[str, Any], args: argparse.Namespace, way: str, work: Work) -> dict[str, Any]:
