@@ -2,7 +2,7 @@
 
     from mlx_canary import CanaryModel
 
-    model = CanaryModel.from_pretrained("canary-mlx")
+    model = CanaryModel.from_pretrained("my-canary")
     print(model.transcribe("interview.m4a", language="en"))
 
 Names are loaded when they are first used, so that the command line starts without MLX.

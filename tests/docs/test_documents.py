@@ -55,6 +55,8 @@ CHECKPOINTS = {
     "canary-1b-v2.nemo": "canary2-unified.nemo",
     "canary-1b.nemo": "canary1-agg-gz.nemo",
 }
+# The first of these as a folder, which some documents make themselves.
+MODEL = "my-canary"
 NOT_RUN = [
     pytest.param(line, id=f"{block.place} {line}"[:100])
     for document in RUN
@@ -82,7 +84,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         transcode(SPEECH, folder / name)
     for name, source in CHECKPOINTS.items():
         shutil.copyfile(DATA / "models" / source, folder / name)
-    convert(ConversionConfig(nemo_file=folder / "canary-180m-flash.nemo", output_dir=folder / "canary-mlx"))
+    convert(ConversionConfig(nemo_file=folder / "canary-180m-flash.nemo", output_dir=folder / MODEL))
     return folder
 
 
@@ -107,6 +109,12 @@ def servers() -> Iterator[list[subprocess.Popen[str]]]:
         server.communicate(timeout=300)
 
 
+def makes_model(document: Path) -> bool:
+    """Whether the first that a document does with the model is to convert it."""
+    lines = (line for block in blocks(document) for line in block.text.splitlines() if MODEL in line)
+    return "mlx-canary convert" in next(lines, "")
+
+
 def transcode(source: Path, target: Path) -> None:
     """The same sound in the container that the target's name says."""
     with av.open(str(source)) as read, av.open(str(target), "w") as written:
@@ -124,6 +132,8 @@ def test_code_runs(
     document: Path, workplace: Path, servers: list[subprocess.Popen[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Every block, in order; Python blocks of a document share their names. A server runs until the document ends."""
+    if makes_model(document):
+        shutil.rmtree(workplace / MODEL)
     names: dict[str, object] = {"__name__": "__main__"}
     output, port = "", str(free_port())
     for block in blocks(document):
