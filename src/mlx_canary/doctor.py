@@ -97,7 +97,8 @@ def _audio() -> Finding:
     libraries = ".".join(map(str, av.library_versions["libavcodec"]))
     found = f"PyAV {av.__version__} with libavcodec {libraries}"
     if problem := _decoding_problem():
-        return Finding("Audio decoding", False, f"{found} fails: {problem}", "pip install --upgrade mlx-canary av")
+        remedy = "pip install --upgrade av; if it still fails, install a newer mlx-canary."
+        return Finding("Audio decoding", False, f"{found} fails: {problem}", remedy)
     return Finding("Audio decoding", True, found + (f", without {', '.join(missing)}" if missing else ""))
 
 
@@ -163,7 +164,8 @@ def _cache() -> Finding:
 def _demo() -> Finding:
     path = Path(__file__).parent / "demo" / "demo.nemo"
     if not path.is_file():
-        return Finding("Demo model", False, "missing from the installation", "pip install --force-reinstall mlx-canary")
+        remedy = "Install mlx-canary again, from where you have it."
+        return Finding("Demo model", False, "missing from the installation", remedy)
     return Finding(
         "Demo model", True, f"{path.stat().st_size / 1e6:.0f} MB, try: mlx-canary transcribe FILE --model demo"
     )

@@ -35,6 +35,8 @@ from documents import (
 
 from mlx_canary import CANARY_MODELS, ConversionConfig, convert
 from mlx_canary.cli.main import COMMANDS, cli
+from mlx_canary.evaluate import packages as evaluate
+from mlx_canary.serve import packages as serve
 from mlx_canary.text.languages import LANGUAGE_NAMES
 
 try:
@@ -196,6 +198,15 @@ def test_first_command_of_the_readme(monkeypatch: pytest.MonkeyPatch, capsys: py
     monkeypatch.chdir(ROOT)
     assert run_line(transcribe.removeprefix(".venv/bin/")) == 0
     assert capsys.readouterr().out.strip() == shown.text.strip()
+
+
+def test_errors_name_the_packages_of_their_extras() -> None:
+    extras = {
+        name: {re.split(r"[<>=\[]", package)[0] for package in packages}
+        for name, packages in PYPROJECT["project"]["optional-dependencies"].items()
+    }
+    assert {module.replace("_", "-") for module in serve.NEEDED} == extras["serve"] - {"starlette"}  # fastapi's
+    assert set(evaluate.COMMAND.split()) - {"pip", "install"} == extras["evaluate"]
 
 
 def test_second_command_of_the_readme_exists() -> None:

@@ -20,6 +20,8 @@ import pytest
 from conftest import DATA, WAVS, clip
 
 from mlx_canary.cli.main import COMMANDS, main
+from mlx_canary.config import LanguageConfig
+from mlx_canary.load_models import load_config
 from mlx_canary.version import __version__
 
 MODEL = str(DATA / "models/canary2-flash.nemo")
@@ -298,6 +300,8 @@ def test_models_and_languages(run):
     rows = json.loads(run("models", "--json").out)
     assert set(rows) >= {"canary-1b", "canary-180m-flash", "canary-1b-flash", "canary-1b-v2"}
     assert rows["canary-1b"]["license"] == "CC-BY-NC-4.0"
+    assert list(rows["demo"]) == list(rows["canary-1b"])
+    assert LanguageConfig(**rows["demo"]["languages"]) == load_config("demo").languages
     assert run("languages", "-m", MODEL).out.splitlines()[:2] == ["en  English", "de  German"]
     published = run("languages", "-m", "canary-1b-v2").out
     assert "lv  Latvian" in published

@@ -252,7 +252,7 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mc
     monkeypatch.delitem(sys.modules, "mlx_canary.mcp_server.server")
     code, err = mcp("--folder", tmp_path)
     assert code == 1
-    assert "pip install 'mlx-canary[mcp]'" in err
+    assert "pip install 'mcp>=2'" in err
 
 
 def test_folders_must_be_named_and_exist(tmp_path: Path, mcp: Any) -> None:

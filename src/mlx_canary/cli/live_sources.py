@@ -100,7 +100,9 @@ def _sounddevice() -> Any:
     try:
         import sounddevice
     except ImportError as error:
-        raise AudioError("The microphone needs a package. Install it with: pip install 'mlx-canary[live]'.") from error
+        raise AudioError(
+            "The microphone needs the package of the extra 'live'. Install it with: pip install sounddevice"
+        ) from error
     except OSError as error:
         raise AudioError(
             f"The microphone needs the library PortAudio ({error}). On Debian or Ubuntu: apt install libportaudio2."

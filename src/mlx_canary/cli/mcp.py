@@ -40,7 +40,7 @@ def command(folders: tuple[Path, ...], model: str) -> None:
         if (error.name or "").partition(".")[0] != "mcp":
             raise
         raise BackendError(
-            f"The protocol needs the package mcp 2 ({error}). Install it with: pip install 'mlx-canary[mcp]'."
+            f"The protocol needs the package of the extra 'mcp' ({error}). Install it with: pip install 'mcp>=2'"
         ) from error
     from mlx_canary.mcp_server.folders import Folders
     from mlx_canary.mcp_server.worker import Worker

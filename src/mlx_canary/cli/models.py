@@ -6,6 +6,22 @@ import json
 
 import click
 
+# As a published model's, for scripts.
+_DEMO = {
+    "repository": None,
+    "parameters": "5.7 M",
+    "license": "CC-BY-SA-3.0",
+    "download_bytes": 0,
+    "languages": {
+        "spoken": ["en", "de", "es", "fr"],
+        "translation": "any",
+        "translated": ["en", "de", "es", "fr"],
+        "pnc_switch": True,
+    },
+    "word_times": "attention",
+    "folder": None,
+}
+
 
 @click.command(name="models")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -27,10 +43,13 @@ def command(as_json: bool) -> None:
                        "word_times": model.word_times,
                        "folder": str(cached[model.repository].folder) if model.repository in cached else None}
                 for name, model in CANARY_MODELS.items()}  # fmt: skip
-        click.echo(json.dumps(rows, indent=2))
+        click.echo(json.dumps({"demo": _DEMO, **rows}, indent=2))
         return
     click.echo("demo")
-    click.echo("  included, to try things with; 5.7 M parameters, CC-BY-SA-3.0; no replacement for those below")
+    click.echo(
+        f"  included, to try things with; {_DEMO['parameters']} parameters, {_DEMO['license']}; "
+        "no replacement for those below"
+    )
     click.echo("  knows numbers, times, dates, prices, orders, travel, some phrases in en, de, es, fr; translates them")
     for name, model in CANARY_MODELS.items():
         click.echo(f"{name}")

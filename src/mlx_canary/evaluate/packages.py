@@ -8,6 +8,7 @@ from typing import Any
 from mlx_canary.errors import EvaluationError
 
 NEEDED = ("jiwer", "sacrebleu", "whisper_normalizer.basic", "whisper_normalizer.english")
+COMMAND = "pip install jiwer sacrebleu whisper-normalizer"
 
 
 def require(name: str) -> Any:
@@ -19,9 +20,8 @@ def require(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        package = name.partition(".")[0].replace("_", "-")
         raise EvaluationError(
-            f"Scoring needs the package {package} ({error}). Install it with: pip install 'mlx-canary[evaluate]'."
+            f"Scoring needs the packages of the extra 'evaluate' ({error}). Install them with: {COMMAND}"
         ) from error
 
 

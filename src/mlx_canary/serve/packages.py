@@ -19,7 +19,8 @@ def require_all() -> None:
         try:
             importlib.import_module(name)
         except ImportError as error:
-            package = name.replace("_", "-")
+            packages = " ".join(NEEDED).replace("_", "-")
             raise ServerError(
-                f"The server needs the package {package} ({error}). Install it with: pip install 'mlx-canary[serve]'."
+                f"The server needs the packages of the extra 'serve' ({error}). Install them with: "
+                f"pip install {packages}"
             ) from error

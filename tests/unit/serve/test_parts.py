@@ -106,7 +106,7 @@ def test_a_package_that_is_missing(monkeypatch):
     """Said before a model is loaded."""
     require_all()
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    with pytest.raises(ServerError, match=r"needs the package uvicorn .* pip install 'mlx-canary\[serve\]'"):
+    with pytest.raises(ServerError, match=r"the extra 'serve' \(.*uvicorn.*pip install fastapi .* uvicorn"):
         require_all()
 
 
