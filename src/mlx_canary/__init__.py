@@ -45,7 +45,15 @@ if TYPE_CHECKING:
     from mlx_canary.turns import TranscriptionQueue
     from mlx_canary.types import Audio, EncoderOutput, Features, Hypothesis, Segment, Transcript, Word
     from mlx_canary.verification import verify
-    from mlx_canary.writers import OutputError, OutputTarget, SubtitleOptions, render, write_outputs
+    from mlx_canary.writers import (
+        OutputError,
+        OutputTarget,
+        Provenance,
+        SubtitleOptions,
+        read_json,
+        render,
+        write_outputs,
+    )
 
 _HOMES = {
     "CANARY_MODELS": "registry",
@@ -65,6 +73,7 @@ _HOMES = {
     "Outcome": "model",
     "Phrase": "decoding.boosting",
     "Prompt": "text.prompt",
+    "Provenance": "writers",
     "Segment": "types",
     "StreamingOptions": "streaming.options",
     "StreamingSession": "streaming.session",
@@ -79,6 +88,7 @@ _HOMES = {
     "convert": "conversion.converter",
     "iter_audio": "audio.load",
     "load_audio": "audio.load",
+    "read_json": "writers",
     "read_phrases": "decoding.boosting",
     "render": "writers",
     "verify": "verification",
@@ -114,6 +124,7 @@ __all__ = [
     "Phrase",
     "Prompt",
     "PromptError",
+    "Provenance",
     "Segment",
     "ServerError",
     "StreamingOptions",
@@ -128,6 +139,7 @@ __all__ = [
     "convert",
     "iter_audio",
     "load_audio",
+    "read_json",
     "read_phrases",
     "render",
     "verify",

@@ -11,7 +11,8 @@
     ├── ServerError         the server cannot be started as asked
     └── BackendError        MLX itself is missing or unusable
 
-A message says what was found, what was expected and what to do. Only the command line and the server catch these.
+One more is in `writers`: OutputError, a ValueError, for a transcript that cannot be written. A message says
+what was found, what was expected and what to do. Only the command line and the server catch these.
 """
 
 

@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import av
@@ -33,9 +34,11 @@ from documents import (
     table,
 )
 
+import mlx_canary
 from mlx_canary import CANARY_MODELS, ConversionConfig, convert
 from mlx_canary.cli.main import COMMANDS, cli
 from mlx_canary.evaluate import packages as evaluate
+from mlx_canary.longform.guards import LOOP, NO_SPEECH, TOO_LONG, TOO_SHORT, UNFINISHED, describe
 from mlx_canary.serve import packages as serve
 from mlx_canary.text.languages import LANGUAGE_NAMES
 
@@ -46,6 +49,7 @@ except ModuleNotFoundError:  # Python 3.10, where pytest brings the same under a
 
 README, ARCHITECTURE, CLI = ROOT / "README.md", ROOT / "docs/architecture.md", ROOT / "docs/cli.md"
 CONVERSION, HOSTILE = ROOT / "docs/conversion.md", ROOT / "docs/hostile-files.md"
+PYTHON, JSON = ROOT / "docs/python.md", ROOT / "docs/json.md"
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 DATA = ROOT / "tests" / "data"
 SPEECH = DATA / "audio/speech_7s01.wav"
@@ -275,6 +279,24 @@ def test_cli_document_has_every_command_and_option() -> None:
             parameters = cli.get_command(context, name).params
         flags = [flag for p in parameters for flag in [*p.opts, *p.secondary_opts] if flag.startswith("-")]
         assert not [flag for flag in flags if not re.search(rf"[` ]{flag}\b", section(CLI, name))]
+
+
+def test_flags_are_those_that_segments_may_have() -> None:
+    rows = table(section(JSON, "Flags"))
+    assert [row[0].strip("`") for row in rows] == [UNFINISHED, LOOP, TOO_SHORT, TOO_LONG, NO_SPEECH]
+    assert [row[1] for row in rows] == [describe(row[0].strip("`")) for row in rows]
+
+
+def test_python_document_has_every_error_and_option() -> None:
+    errors = {row[0].split("`")[1] for row in table(section(PYTHON, "Errors"))} | {"CanaryError"}
+    assert errors == {name for name in mlx_canary.__all__ if name.endswith("Error")}
+    for options, title in (
+        (mlx_canary.TranscriptionOptions, "Transcribe and translate"),
+        (mlx_canary.DecodingOptions, "Search, phrases, confidence"),
+    ):
+        # A transcript has one text, whatever n_best is.
+        named = re.findall(r"`(\w+)`", section(PYTHON, title))
+        assert not {field.name for field in fields(options)} - {*named, "n_best"}
 
 
 def test_hostile_cases_are_those_that_the_tests_build(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,8 @@ class DecodingOptions:
         beam_size: 1 is greedy search.
         length_penalty: For beams: above zero prefers longer texts. NeMo reads it from `beam.length_penalty` and ignores
             the `len_pen` of the published configurations.
-        n_best: How many hypotheses to return: at most `beam_size`, or the number of samples.
+        n_best: How many hypotheses a `Decoder` returns: at most `beam_size`, or the number of samples. A transcript is
+            made of the best.
         temperature: Above zero draws tokens at random.
         seed: For sampling; the same seed draws the same texts.
         boosting: Phrases to expect.
