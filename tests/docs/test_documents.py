@@ -41,6 +41,7 @@ from mlx_canary.evaluate import packages as evaluate
 from mlx_canary.longform.guards import LOOP, NO_SPEECH, TOO_LONG, TOO_SHORT, UNFINISHED, describe
 from mlx_canary.serve import packages as serve
 from mlx_canary.text.languages import LANGUAGE_NAMES
+from mlx_canary.writers.names import PLACEHOLDERS
 
 try:
     import tomllib
@@ -297,6 +298,11 @@ def test_python_document_has_every_error_and_option() -> None:
         # A transcript has one text, whatever n_best is.
         named = re.findall(r"`(\w+)`", section(PYTHON, title))
         assert not {field.name for field in fields(options)} - {*named, "n_best"}
+
+
+def test_placeholders_are_those_of_templates() -> None:
+    rows = table(re.split(r"^\*\*Names\.\*\*", section(CLI, "transcribe"), flags=re.MULTILINE)[1])
+    assert {row[0].strip("`{}"): row[1] for row in rows} == PLACEHOLDERS
 
 
 def test_hostile_cases_are_those_that_the_tests_build(monkeypatch: pytest.MonkeyPatch) -> None:

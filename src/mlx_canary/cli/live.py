@@ -53,7 +53,7 @@ def _list_devices(context: click.Context, parameter: click.Parameter, asked: boo
     default=("txt",),
     show_default=True,
     metavar="FORMAT",
-    help="Of what is saved: txt, srt, vtt, tsv, json, lrc, ass or all.",
+    help="Of what is saved: txt, srt, vtt, tsv, json, lrc, ass or all; several with commas or by repeating it.",
 )
 @click.option(
     "--output-dir", "-o", type=click.Path(path_type=Path), help="Save the text here at the end, also after Ctrl-C."

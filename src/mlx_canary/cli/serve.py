@@ -21,8 +21,12 @@ from mlx_canary.cli.options import model_option
     metavar="KEY",
     help="What clients must know. Better in the environment: other programs can read command lines.",
 )
-@click.option("--allow-host", multiple=True, metavar="NAME", help="A name that clients may call the server by.")
-@click.option("--allow-origin", multiple=True, metavar="URL", help="A web page's origin that may use the server.")
+@click.option(
+    "--allow-host", multiple=True, metavar="NAME", help="A name that clients may call the server by; may be repeated."
+)
+@click.option(
+    "--allow-origin", multiple=True, metavar="URL", help="A web page's origin that may use the server; may be repeated."
+)
 @click.option("--language", "-l", metavar="CODE", help="Spoken where a request does not say.  [default: the model's]")
 @click.option(
     "--alias",
@@ -31,7 +35,7 @@ from mlx_canary.cli.options import model_option
     default=("whisper-1",),
     show_default=True,
     metavar="NAME",
-    help="What requests may call the model, beside its own name.",
+    help="What requests may call the model, beside its own name; may be repeated.",
 )
 @click.option(
     "--batch-size", type=click.IntRange(1, 256), default=8, show_default=True, help="Windows decoded at once."
