@@ -48,7 +48,7 @@ def attention_words(
         network: The model that heard the recording.
         encoded: Its encoder states (1, S, W) of one recording.
         prompt: Ids that stood before the text.
-        tokens: Ids of the text, without the end-of-text; with the prompt they fit the position table.
+        tokens: Ids of the text, without the end-of-text; with the prompt they fit the position table but for the last.
         tokenizer: The checkpoint's.
         audio: The recording (N,), for its pauses.
         heads: (layer, head) pairs to use, counted from 0; by default they are chosen from the attention itself.
@@ -92,10 +92,10 @@ def place_words(
     spoken = word_of >= 0
     if not spoken.any() or len(texts) > n_frames:
         return settle_times(texts, [None] * len(texts), [None] * len(texts), audio.duration)
-    layers = cross_attention(network, encoded, mx.array([[*prompt, *tokens]]))
-    # The row before a token's own is the one that predicts it: it looks where the token is spoken.
-    rows = slice(len(prompt) - 1, len(prompt) - 1 + len(tokens))
-    weights = np.stack([np.array(layer[0, :, rows, :n_frames], np.float64) for layer in layers])
+    # The row before a token's own is the one that predicts it: it looks where the token is spoken. Nobody needs the
+    # last one's own, and after a text as long as it may be there is no position for it.
+    layers = cross_attention(network, encoded, mx.array([[*prompt, *tokens[:-1]]]))
+    weights = np.stack([np.array(layer[0, :, len(prompt) - 1 :, :n_frames], np.float64) for layer in layers])
     evidence = word_evidence(_used_heads(weights[:, :, spoken], heads), word_of[spoken], len(texts))
     pauses = pause_odds(audio.samples, n_frames, round(frame_duration * audio.sample_rate))
     expected = expected_lengths(texts, int((pauses < 0).sum()), _LONGEST_CHARACTER / frame_duration)
@@ -107,12 +107,14 @@ def place_words(
 def words_of_tokens(tokens: Sequence[int], tokenizer: CanaryTokenizer) -> tuple[list[str], Ints]:
     """The words of a text, and for each token (U,) which of them it belongs to, -1 for special tokens.
 
-    A special token parts words, as in the texts with time tokens that some checkpoints write.
+    A special token parts words, as in the texts with time tokens that some checkpoints write, but for the unknown one.
     """
     words: list[str] = []
     word_of = np.full(len(tokens), -1)
     stretch: list[int] = []  # ids since the last special token
     for u, token in enumerate(tokens):
+        if token in tokenizer.unknown_ids:
+            continue
         if token in tokenizer.special_ids:
             words += tokenizer.decode(stretch).split()
             stretch = []

@@ -108,7 +108,7 @@ def encode_prompt(prompt: Prompt, template: str, tokenizer: CanaryTokenizer) -> 
     tokens = [part for slot, part in zip(TEMPLATES[template], parts, strict=True) if slot != "decodercontext"]
     ids = {token: tokenizer.special_id(token) for token in tokens}
     if not tokenizer.aggregate:
-        return tokenizer.encode("".join(parts))
+        return _as_one_text("".join(parts), [ids[token] for token in tokens], tokenizer)
     encoded = []
     for part in parts:
         encoded += [ids[part]] if part in ids else tokenizer.encode(part, prompt.target_lang) if part else []
@@ -122,6 +122,22 @@ def encode_beginning(template: str, tokenizer: CanaryTokenizer) -> list[int]:
     tokens = ["<|emo:undefined|>" if slot == "emotion" else slot for slot in before if slot != "decodercontext"]
     ids = [tokenizer.special_id(token) for token in tokens]
     return ids if tokenizer.aggregate else tokenizer.encode("".join(tokens))
+
+
+def _as_one_text(text: str, special: list[int], tokenizer: CanaryTokenizer) -> list[int]:
+    """Ids of a whole prompt whose special tokens must be these, so that none can come from the context.
+
+    SentencePiece makes plain characters of full-width ones and drops others before it looks for special tokens, so the
+    context's own characters do not tell.
+    """
+    ids = tokenizer.encode(text)
+    found = [i for i in ids if i in tokenizer.special_ids - tokenizer.unknown_ids]
+    if found != special:
+        more = next((i for i in found if found.count(i) != special.count(i)), found[0])
+        raise PromptError(
+            f"The context must be plain text: something in it stands for the special token {tokenizer.piece(more)}."
+        )
+    return ids
 
 
 def _check(prompt: Prompt, template: str) -> None:

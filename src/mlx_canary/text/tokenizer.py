@@ -93,14 +93,19 @@ class CanaryTokenizer:
     @cached_property
     def special_tokens(self) -> list[str]:
         """All special tokens that a prompt may contain."""
-        return [self.piece(i) for i in sorted(self.special_ids)]
+        return list(dict.fromkeys(self.piece(i) for i in sorted(self.special_ids)))
 
     @cached_property
     def special_ids(self) -> frozenset[int]:
-        """Ids of all special tokens."""
+        """Ids of all special tokens, the unknown ones included."""
         special = self._special
         ids = range(special.offset, special.offset + special.size)
-        return frozenset(i for i in ids if _SPECIAL_PIECE.fullmatch(self.piece(i)))
+        return self.unknown_ids | {i for i in ids if _SPECIAL_PIECE.fullmatch(self.piece(i))}
+
+    @cached_property
+    def unknown_ids(self) -> frozenset[int]:
+        """What stands for characters that a tokenizer does not have; each sub-tokenizer has its own."""
+        return frozenset(part.offset + int(part.processor.unk_id()) for part in self._parts)
 
     @property
     def _special(self) -> _SubTokenizer:
@@ -179,14 +184,12 @@ class CanaryTokenizer:
         return [(part.name, part.processor.serialized_model_proto()) for part in self._parts]
 
     def _sub_tokenizer(self, language: str | None) -> _SubTokenizer:
-        known = [part for part in self._parts if part.name != SPECIAL]
-        for part in known:
-            if language in (part.name, SPECIAL) or _REGIONS.get(str(language)) == part.name:
-                return self._special if language == SPECIAL else part
-        raise PromptError(
-            f"Encoding text needs one of this tokenizer's languages, not {language!r}: "
-            f"{', '.join(part.name for part in known)}."
-        )
+        parts = {part.name: part for part in self._parts}
+        name = language if language in parts else _REGIONS.get(str(language))
+        if name in parts:
+            return parts[name]
+        languages = ", ".join(name for name in parts if name != SPECIAL)
+        raise PromptError(f"Encoding text needs one of this tokenizer's languages, not {language!r}: {languages}.")
 
 
 def _processor(name: str, proto: bytes) -> sentencepiece.SentencePieceProcessor:

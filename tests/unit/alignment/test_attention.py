@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mlx_canary.alignment.attention import attention_words, head_shares, word_evidence, words_of_tokens
 from mlx_canary.alignment.layout import expected_lengths, lay_words
 from mlx_canary.alignment.pauses import pause_odds
+from mlx_canary.backend import mx
 from mlx_canary.errors import AlignmentError
 from mlx_canary.load_models import LoadedModel, load_nemo
 from mlx_canary.types import Audio
@@ -67,6 +68,27 @@ def test_special_tokens_are_no_words(model, sound):
     assert words == ["to", "me"]
     assert word_of[0] == word_of[-1] == -1
     assert set(word_of[1:-1]) == {0, 1}
+
+
+def test_unknown_tokens_part_no_words(model):
+    tokenizer = model.tokenizer
+    word = tokenizer.encode("everyone", "en")
+    for unknown in tokenizer.unknown_ids:
+        assert words_of_tokens([*word[:1], unknown, *word[1:]], tokenizer)[0] == ["everyone"]
+
+
+def test_a_text_as_long_as_it_may_be_has_its_times(model, sound):
+    """Its last token has no row in the position table: MLX would read whatever lies behind it, here not a number."""
+    embedding, tokens = model.network.decoder.embedding, model.tokenizer.encode("Thank you all", "en")
+    whole = embedding.position
+    behind = np.full_like(np.array(whole.astype(mx.float32)), np.nan)
+    embedding.position = mx.concatenate([whole[: len(tokens)], mx.array(behind).astype(whole.dtype)])[: len(tokens)]
+    mx.eval(embedding.position)
+    try:
+        cut = align(model, sound, "Thank you all")
+    finally:
+        embedding.position = whole
+    assert cut == align(model, sound, "Thank you all")
 
 
 def test_heads_may_be_given(model, sound):

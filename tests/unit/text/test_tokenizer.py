@@ -78,6 +78,16 @@ def test_decoding_leaves_special_tokens_out_only_when_told(name):
 
 
 @pytest.mark.parametrize("name", [FLASH, UNIFIED])
+def test_unknown_tokens_are_special_in_every_language(name):
+    tokenizer = loaded(name).tokenizer
+    words = tokenizer.encode("he was there", "en")
+    unknown = [i for i in range(tokenizer.size) if tokenizer.piece(i) == "<unk>"]
+    assert len(unknown) == max(1, len(tokenizer.sub_tokenizers) * tokenizer.aggregate)
+    for i in unknown:
+        assert tokenizer.decode([words[0], i, *words[1:]], skip_special=True) == tokenizer.decode(words)
+
+
+@pytest.mark.parametrize("name", [FLASH, UNIFIED])
 def test_nothing_decodes_to_nothing(name):
     tokenizer = loaded(name).tokenizer
     assert tokenizer.decode([]) == tokenizer.decode([], skip_special=True) == ""
