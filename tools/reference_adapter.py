@@ -22,6 +22,7 @@ from mlx_canary.audio.load import load_audio
 from mlx_canary.backend import mx
 from mlx_canary.decoding.beam import Beam
 from mlx_canary.decoding.greedy import decode_greedy
+from mlx_canary.decoding.limits import token_limit
 from mlx_canary.decoding.rows import Symbols
 from mlx_canary.decoding.search import search
 from mlx_canary.load_models import LoadedModel, load_nemo
@@ -125,9 +126,10 @@ def beam(
 
 
 def _room(model: LoadedModel, lengths: np.ndarray, prompt_ids: list[int], max_delta: int) -> int:
-    # NeMo counts the frames of the padded batch, and one feature frame more than it calls valid.
-    n_frames = subsampled_length(max(lengths) // 160 + 1, model.config.encoder.subsampling_factor)
-    return min(model.config.decoder.max_sequence_length, n_frames + max_delta) - len(prompt_ids)
+    # NeMo counts the frames of the padded batch.
+    decoding = model.config.decoding.model_copy(update={"max_generation_delta": max_delta, "strategy": "greedy"})
+    config = model.config.model_copy(update={"decoding": decoding})
+    return token_limit(config, max(lengths) // config.preprocessor.hop_length, len(prompt_ids))
 
 
 def resample(samples: np.ndarray, rate: int) -> np.ndarray:

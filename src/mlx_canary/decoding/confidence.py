@@ -1,4 +1,4 @@
-"""How sure the network was of each token, and from that of each word.
+"""How sure the network was of each token.
 
 Mirrors NeMo's ConfidenceMethodConfig and its measures: the largest probability, or an entropy (Gibbs, Tsallis or Renyi)
 of the whole distribution, brought to the range from 0 (uniform) to 1 (certain).
@@ -7,23 +7,15 @@ of the whole distribution, brought to the range from 0 (uniform) to 1 (certain).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from mlx_canary.backend import mx
 from mlx_canary.errors import PromptError
 
-Aggregation = Literal["min", "mean", "max", "prod"]
 NAMES = ("max_prob", "entropy")
 ENTROPY_TYPES = ("gibbs", "tsallis", "renyi")
 ENTROPY_NORMS = ("lin", "exp")
-AGGREGATIONS: dict[str, Callable[[Sequence[float]], float]] = {
-    "min": min,
-    "mean": lambda values: sum(values) / len(values),
-    "max": max,
-    "prod": math.prod,
-}
+_LARGEST_ALPHA = 10  # above it the powers of thousands of tokens leave the range of numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +38,8 @@ class ConfidenceMethod:
         for what, allowed in (("name", NAMES), ("entropy_type", ENTROPY_TYPES), ("entropy_norm", ENTROPY_NORMS)):
             if getattr(self, what) not in allowed:
                 raise PromptError(f"confidence {what}={getattr(self, what)!r} is not one of: {', '.join(allowed)}.")
-        if not 0 < self.alpha < math.inf:
-            raise PromptError(f"confidence alpha={self.alpha} must be above 0.")
+        if not 0 < self.alpha <= _LARGEST_ALPHA:
+            raise PromptError(f"confidence alpha={self.alpha} must be above 0 and at most {_LARGEST_ALPHA}.")
 
     def __call__(self, logprobs: mx.array) -> mx.array:
         """Log-probabilities (..., V) -> confidences (...), from 0 to 1.
@@ -86,25 +78,3 @@ def _renyi(power_sum: mx.array, V: float, alpha: float, norm: str) -> mx.array:
     if norm == "lin":
         return 1 + mx.log(power_sum) / ((alpha - 1) * math.log(V))
     return (V * power_sum ** (1 / (alpha - 1)) - 1) / (V - 1)
-
-
-def aggregate(confidences: Sequence[float], how: Aggregation = "min") -> float | None:
-    """One number for several tokens or words; None for none of them."""
-    return AGGREGATIONS[how](confidences) if confidences else None
-
-
-def word_spans(pieces: Sequence[str]) -> list[tuple[int, int]]:
-    """Which pieces make up each word, (first, one past the last).
-
-    A word begins at a piece with the mark of a space. A lone mark belongs to the word after it, and `<unk>` is a word.
-    """
-    starts = [
-        i for i, piece in enumerate(pieces) if i == 0 or piece.startswith("▁") or "<unk>" in (pieces[i - 1], piece)
-    ]
-    spans = zip(starts, [*starts, len(pieces)][1:], strict=True)
-    return [(first, end) for first, end in spans if pieces[first:end] != ["▁"]]
-
-
-def word_confidences(pieces: Sequence[str], confidences: Sequence[float], how: Aggregation = "min") -> list[float]:
-    """A confidence for each word of `word_spans`."""
-    return [AGGREGATIONS[how](confidences[first:end]) for first, end in word_spans(pieces)]

@@ -151,4 +151,6 @@ def chooser_for(options: DecodingOptions) -> Chooser:
         return Sampler(options.n_best, options.temperature, options.seed or 0)
     if options.beam_size == 1 and not options.nemo_faults:
         return Greedy()
-    return Beam(options.beam_size, options.n_best, options.length_penalty, options.nemo_faults)
+    # NeMo goes on until every beam has ended, and its penalties can reorder even those that have.
+    n_wanted = options.beam_size if options.nemo_faults else options.n_best
+    return Beam(options.beam_size, n_wanted, options.length_penalty, options.nemo_faults)

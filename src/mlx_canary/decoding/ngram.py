@@ -25,8 +25,6 @@ _OFFSET = 100
 _BOS, _EOS, _UNK = -1, -2, -3
 _SPECIAL = {"<s>": _BOS, "</s>": _EOS, "<unk>": _UNK, "<UNK>": _UNK}
 _LN_10 = log(10)
-# What ARPA files write for impossible, log10(p) = -99.
-_NEVER = -99 * _LN_10
 _KEPT_ROWS = 64
 
 
@@ -145,7 +143,7 @@ class _Tables:
         self._backoff_to, self._backoff_scores = [ROOT], [0.0]
         self._arcs: list[Arc] = []
         self._root = np.full(vocabulary_size, np.nan, np.float32)
-        self._unknown = _NEVER
+        self._unknown = -np.inf  # without a line for <unk>, tokens that are not in the file are impossible
 
     def add(self, ngram: NGram) -> None:
         *context, token = ngram.tokens

@@ -26,7 +26,7 @@ class Path:
 
     tokens: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
-    confidences: tuple[float, ...] | None = ()
+    confidences: tuple[float, ...] | None = None
     total: float = 0.0
     ended: bool = False
     looping: bool = False
@@ -74,8 +74,8 @@ class Item:
     ) -> None:
         """One step: row r continues the path `parents[r]` with `tokens[r]`."""
         self._n_steps += 1
-        confidences = [-1.0] * len(tokens) if confidences is None else confidences
-        steps = zip(tokens, parents, totals, logprobs, confidences, strict=True)
+        measured = [None] * len(tokens) if confidences is None else confidences
+        steps = zip(tokens, parents, totals, logprobs, measured, strict=True)
         self.paths = [self._continued(self.paths[int(p)], int(t), total, lp, c) for t, p, total, lp, c in steps]
         self.done = (
             self._n_steps >= self.limit
@@ -83,14 +83,15 @@ class Item:
             or self._cannot_be_overtaken()
         )
 
-    def _continued(self, path: Path, token: int, total: float, logprob: float, confidence: float) -> Path:
+    def _continued(self, path: Path, token: int, total: float, logprob: float, confidence: float | None) -> Path:
         if path.ended:
             return replace(path, total=total)  # NeMo's length penalty by row moves it even now
         ends = token in self.closing and (self._n_steps > 1 or self.chooser.ends_first)
+        before = None if confidence is None else path.confidences or ()
         if ends:
-            return Path(path.tokens, path.logprobs, path.confidences, total, True, False, path.state)
+            return Path(path.tokens, path.logprobs, before, total, True, False, path.state)
         tokens = (*path.tokens, token)
-        confidences = None if confidence < 0 or path.confidences is None else (*path.confidences, confidence)
+        confidences = None if before is None or confidence is None else (*before, confidence)
         looping = self.loop_guard and find_loop(tokens) is not None
         state = path.state if self.fusion is None else self.fusion.advance(path.state, token)
         return Path(tokens, (*path.logprobs, logprob), confidences, total, False, looping, state)

@@ -1,4 +1,4 @@
-"""Confidence: NeMo's numbers, the range, and words made of tokens."""
+"""Confidence: NeMo's numbers, and the range."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from mlx_canary.decoding.confidence import (
     ENTROPY_NORMS,
     ENTROPY_TYPES,
     ConfidenceMethod,
-    aggregate,
-    word_confidences,
-    word_spans,
 )
 from mlx_canary.decoding.generate import Decoder
 from mlx_canary.decoding.options import DecodingOptions
@@ -72,31 +69,22 @@ def test_every_token_gets_one(name, options):
 def test_none_where_not_asked_for():
     model = loaded(MODELS[0])
     states = model.network.encode(model.preprocessor([clip("short")]))
-    best = Decoder(model.network, model.tokenizer, DecodingOptions())(
-        states, [texts(MODELS[0])["prompt"]], [30], ["en"]
-    )
-    assert best[0][0].token_confidences is None
-
-
-def test_words():
-    pieces = ["▁Hel", "lo", ",", "▁", "▁you", "<unk>", "ng", "▁", "x"]
-    assert word_spans(pieces) == [(0, 3), (4, 5), (5, 6), (6, 7), (7, 9)]
-    assert word_confidences(["▁a", "b", "▁c"], [0.5, 0.4, 0.9]) == [0.4, 0.9]
-    assert word_spans([]) == []
-
-
-def test_aggregations():
-    values = [0.5, 0.8, 0.2]
-    assert aggregate(values) == 0.2
-    assert aggregate(values, "max") == 0.8
-    assert aggregate(values, "mean") == pytest.approx(0.5)
-    assert aggregate(values, "prod") == pytest.approx(0.08)
-    assert aggregate([]) is None
+    decoder = Decoder(model.network, model.tokenizer, DecodingOptions())
+    for limit in (30, 0):
+        best = decoder(states, [texts(MODELS[0])["prompt"]], [limit], ["en"])
+        assert best[0][0].token_confidences is None
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"name": "luck"}, {"entropy_type": "heat"}, {"entropy_norm": "log"}, {"alpha": 0.0}, {"alpha": float("nan")}],
+    [
+        {"name": "luck"},
+        {"entropy_type": "heat"},
+        {"entropy_norm": "log"},
+        {"alpha": 0.0},
+        {"alpha": float("nan")},
+        {"alpha": 90.0},
+    ],
 )
 def test_wrong_methods_are_refused(wrong):
     with pytest.raises(PromptError, match=next(iter(wrong))):

@@ -70,6 +70,12 @@ def test_a_file_that_is_not_there(tmp_path):
         NGramModel(tmp_path / "none.arpa", 8, 3)
 
 
+def test_without_unknown_tokens_what_it_does_not_list_is_impossible(tmp_path):
+    """As in NeMo."""
+    model = NGramModel(write(tmp_path, "-99\t<s>\t0", "-1\t</s>", f"-2\t{chr(102)}"), 5, EOS)
+    assert [np.isneginf(score) for score in model.scores(model.start())] == [True, False, False, True, True]
+
+
 def test_decides_a_near_tie(tmp_path):
     network = TableNetwork(table(5, t0=[0, 0, 0.51, 0.49, 0]))
     path = write(tmp_path, "-99\t<s>\t0", "-1\t</s>", f"-2\t{chr(102)}", f"-0.3\t{chr(103)}")

@@ -52,6 +52,8 @@ def test_parts_are_checked_too(tmp_path):
         ({}, Greedy()),
         ({"nemo_faults": True}, Beam(1, nemo_faults=True)),
         ({"beam_size": 4, "n_best": 2, "length_penalty": 0.5}, Beam(4, 2, 0.5)),
+        # Its faults go on until every beam has ended, however many are wanted.
+        ({"beam_size": 3, "length_penalty": 0.6, "nemo_faults": True}, Beam(3, 3, 0.6, nemo_faults=True)),
         ({"temperature": 0.7, "n_best": 5, "seed": 9}, Sampler(5, 0.7, 9)),
     ],
 )
