@@ -27,7 +27,7 @@ from mlx_canary.errors import CheckpointError, ConversionError, ModelNotFoundErr
 from mlx_canary.hub.download import Progress
 from mlx_canary.hub.fetch import fetch
 from mlx_canary.hub.names import hub_model
-from mlx_canary.network.build import suit_device
+from mlx_canary.network.build import parameters, suit_device
 from mlx_canary.network.canary import CanaryNetwork
 from mlx_canary.network.ctc import CTCNetwork
 from mlx_canary.registry import CANARY_MODELS
@@ -83,7 +83,7 @@ def load_model(source: str | Path, progress: Progress | None = None) -> LoadedMo
 
 
 def choose_dtype(model: LoadedModel, dtype: str | None) -> None:
-    """What a loaded model computes in.
+    """What a loaded model computes in. Its weights are in memory afterwards, so that any one thread may use them.
 
     Args:
         model: Changed in place.
@@ -91,10 +91,15 @@ def choose_dtype(model: LoadedModel, dtype: str | None) -> None:
     """
     if dtype is not None:
         model.network.set_dtype(getattr(mx, dtype))
-        return
-    suit_device(model.network)
-    if model.aligner is not None:
-        suit_device(model.aligner.network)
+    else:
+        suit_device(model.network)
+        if model.aligner is not None:
+            suit_device(model.aligner.network)
+    for part in (model, model.aligner):
+        if part is not None:
+            mx.eval(part.preprocessor.window, part.preprocessor.filterbank)
+            for _, weight in parameters(part.network):
+                mx.eval(weight)  # one at a time: what it was cast from takes memory until then
 
 
 def load_config(source: str | Path, progress: Progress | None = None) -> ModelConfig:

@@ -18,6 +18,8 @@ from mlx_canary.backend import mx
 
 # BLAS's number of threads is the process's: two that change it at once would not both restore it.
 _alone = threading.Lock()
+# A stream starts a thread of the operating system that nothing ends, so each of ours has one and keeps it.
+_own = threading.local()
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -34,11 +36,8 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> lis
         return [function(item) for item in items]
 
     def one(item: Item) -> Result:
-        with mx.stream(mx.new_stream(mx.cpu)):
-            try:
-                return function(item)
-            finally:
-                mx.clear_streams()
+        with mx.stream(_own.stream):
+            return function(item)
 
     with _alone, _blas().limit(limits=1):
         return list(_pool(n_at_once).map(one, items))
@@ -58,5 +57,9 @@ def _blas() -> ThreadpoolController:
 
 @cache
 def _pool(n_threads: int) -> ThreadPoolExecutor:
-    """Kept, as each thread keeps its scratch memory."""
-    return ThreadPoolExecutor(n_threads, thread_name_prefix="encode")
+    """Kept, as each thread keeps its stream and its scratch memory."""
+    return ThreadPoolExecutor(n_threads, "encode", initializer=_open_stream)
+
+
+def _open_stream() -> None:
+    _own.stream = mx.new_stream(mx.cpu)

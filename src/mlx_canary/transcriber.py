@@ -21,7 +21,6 @@ from mlx_canary.alignment.spans import FRAME_DURATION
 from mlx_canary.alignment.words import sentences
 from mlx_canary.audio.features import pad_to_minimum
 from mlx_canary.decoding.batch import Entry
-from mlx_canary.decoding.confidence import aggregate
 from mlx_canary.decoding.generate import Decoder
 from mlx_canary.decoding.limits import token_limit
 from mlx_canary.decoding.options import DecodingOptions
@@ -39,6 +38,7 @@ Timestamps = Literal["word", "segment"]
 _SILENCE = 1e-4
 # How often a doubtful window is cut in two and decoded again, and how short its parts may get.
 _MAX_DEPTH, _SHORTEST_PART = 2, 4.0
+_DECODERS = 4  # kept
 _MAX_PAUSE = 2.0  # seconds within a segment
 
 
@@ -224,9 +224,12 @@ class Transcriber:
         ]
 
     def _decoder(self, options: DecodingOptions) -> Decoder:
-        if options not in self._decoders:
-            self._decoders[options] = Decoder(self._model.network, self._model.tokenizer, options)
-        return self._decoders[options]
+        """Made once and kept while it is among the last few in use: phrases and language models take memory."""
+        decoder = self._decoders.pop(options, None) or Decoder(self._model.network, self._model.tokenizer, options)
+        self._decoders[options] = decoder
+        while len(self._decoders) > _DECODERS:
+            del self._decoders[next(iter(self._decoders))]
+        return decoder
 
     def _again(self, asked: _Asked, found: _Found, depth: int) -> _Found:
         """A doubtful window's two halves, decoded anew, where they are less doubtful."""
@@ -262,8 +265,8 @@ class Transcriber:
         timed = request.timestamps is not None and text
         words = self._words(asked, hypothesis) if timed else []
         if not words:
-            mean = aggregate(confidences, "mean")
-            return _Found((Segment(text, window.start, window.end, confidence=mean, flags=flags),), (evidence,))
+            segment = Segment(text, window.start, window.end, confidence=_mean(confidences), flags=flags)
+            return _Found((segment,), (evidence,))
         if len(words) == len(confidences):
             words = [replace(word, confidence=c) for word, c in zip(words, confidences, strict=True)]
         segments = sentences(_placed(words, len(samples) / rate, window), _MAX_PAUSE)
@@ -334,4 +337,8 @@ def _placed(words: Sequence[Word], padded_duration: float, window: Window) -> li
 def _finished(segment: Segment, flags: tuple[str, ...], keep_words: bool) -> Segment:
     confidences = [word.confidence for word in segment.words if word.confidence is not None]
     words = segment.words if keep_words else ()
-    return replace(segment, words=words, confidence=aggregate(confidences, "mean"), flags=flags)
+    return replace(segment, words=words, confidence=_mean(confidences), flags=flags)
+
+
+def _mean(confidences: Sequence[float]) -> float | None:
+    return sum(confidences) / len(confidences) if confidences else None

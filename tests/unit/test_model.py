@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
+import weakref
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,7 +30,7 @@ from mlx_canary import (
     TranscriptionOptions,
     convert,
 )
-from mlx_canary.backend import mx
+from mlx_canary.backend import leave_thread, mx
 from mlx_canary.load_models import choose_dtype, load_model
 from mlx_canary.network.build import is_packed
 
@@ -212,6 +215,33 @@ def test_a_model_may_compute_in_another_type(dtype):
 
 
 @pytest.mark.skipif(mx.default_device().type != mx.cpu, reason="a GPU computes in what is stored")
+def test_a_model_may_be_loaded_in_one_thread_and_used_in_another(tmp_path):
+    convert(ConversionConfig(nemo_file=DATA / "models/canary2-unified.nemo", output_dir=tmp_path / "model"))
+    model, texts = CanaryModel.from_pretrained(tmp_path / "model"), []
+
+    def transcribe():
+        texts.append(model.transcribe(sound("short"), options=replace(ENGLISH, timestamps="word")).text)
+        leave_thread()
+
+    thread = threading.Thread(target=transcribe)
+    thread.start()
+    thread.join()
+    assert texts == ["Thank you!"]
+
+
+def test_a_model_nobody_has_takes_no_memory():
+    """Without waiting for the garbage collector, which counts objects and not bytes."""
+    model = CanaryModel(load_model(DATA / "models/canary2-unified.nemo"))
+    model.transcribe(sound("short"), options=ENGLISH)
+    layer = weakref.ref(model._loaded.network.decoder.layers[0])
+    gc.disable()
+    try:
+        del model
+        assert layer() is None
+    finally:
+        gc.enable()
+
+
 def test_on_a_cpu_small_weights_become_float32(tmp_path):
     """Half precision and packed matrices are slow there. The numbers are those of the packed matrices."""
     nemo, folder = DATA / "models/canary2-unified.nemo", tmp_path / "small"

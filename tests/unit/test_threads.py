@@ -1,12 +1,14 @@
 """Items in threads: which results, which threads, and what is left behind."""
 
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 from threadpoolctl import ThreadpoolController
 
 from mlx_canary import threads
+from mlx_canary.backend import mx
 
 assert np.__version__  # its BLAS has to be loaded by now
 BLAS = ThreadpoolController().select(user_api="blas")
@@ -46,3 +48,21 @@ def test_an_error_comes_out(n_threads):
     with pytest.raises(ZeroDivisionError):
         threads.in_threads(lambda item: 1 // item, [1, 0, 1])
     assert n_blas_threads() == n_threads
+
+
+def test_no_thread_is_left_behind(n_threads):
+    """MLX's streams have threads of the operating system's, which Python does not list."""
+    tasks = Path("/proc/self/task")
+    if not tasks.is_dir():
+        pytest.skip("only Linux lists the threads of a process")
+
+    def multiply(item: int) -> float:
+        matrix = mx.full((4, 4), item, mx.float32)
+        return float((matrix @ matrix).sum())
+
+    def repeat(times: int) -> int:
+        for _ in range(times):
+            threads.in_threads(multiply, range(3 * n_threads))
+        return len(list(tasks.iterdir()))
+
+    assert repeat(2) == repeat(20)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import wave
+import weakref
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -230,6 +231,14 @@ def test_a_words_confidence_is_its_worst_tokens(name):
     found = Transcriber(parts)._word_confidences(Hypothesis(tuple(tokens), rising, True, 0.0, rising))
     assert words == ["Hello,", "the", "weather"]
     assert found == pytest.approx([rising[list(word_of).index(word)] for word in range(3)])
+
+
+def test_few_decoders_are_kept():
+    """Each may hold a language model or a tree of phrases."""
+    transcriber = Transcriber(loaded(ATTENTION))
+    kept = [weakref.ref(transcriber._decoder(DecodingOptions(beam_size=n))) for n in range(1, 9)]
+    assert [n for n, decoder in enumerate(kept, 1) if decoder() is not None] == [5, 6, 7, 8]
+    assert transcriber._decoder(DecodingOptions(beam_size=6)) is kept[5]()
 
 
 @pytest.mark.parametrize("name", [INLINE, ATTENTION, CTC])

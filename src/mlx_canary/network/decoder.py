@@ -118,7 +118,7 @@ class DecoderLayer(nn.Module):
         x = x + self.cross_attention.merged(attended)
         return x + self.feed_forward(self.norm_feed_forward(x))
 
-    @cached_property
+    @property
     def _plain(self) -> _Parts:
         return _Parts(self.before_tokens, self.before_frames, self.after_frames)
 
