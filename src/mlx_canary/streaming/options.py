@@ -56,18 +56,23 @@ class StreamingOptions:
             ("right", 0.0, 60.0),
             ("pause", 0.1, 3600.0),
         ):
-            if not least <= getattr(self, name) <= most:
-                raise PromptError(f"{name}={getattr(self, name)} must be a number of seconds from {least} to {most}.")
+            value = getattr(self, name)
+            if not (isinstance(value, int | float) and least <= value <= most):
+                raise PromptError(f"{name}={value!r} must be a number of seconds from {least} to {most}.")
         for name, at_least in (
             ("waitk_lagging", 0),
             ("alignatt_thr", 0),
             ("exclude_sink_frames", 0),
             ("max_generation_length", 1),
         ):
-            if getattr(self, name) < at_least:
-                raise PromptError(f"{name}={getattr(self, name)} must be at least {at_least}.")
-        if self.longest_segment is not None and not 2.0 <= self.longest_segment < math.inf:
-            raise PromptError(f"longest_segment={self.longest_segment} must be a number of seconds from 2.")
+            value = getattr(self, name)
+            if not (isinstance(value, int) and value >= at_least):
+                raise PromptError(f"{name}={value!r} must be a whole number, at least {at_least}.")
+        if not isinstance(self.xatt_scores_layer, int):
+            raise PromptError(f"xatt_scores_layer={self.xatt_scores_layer!r} must be a whole number.")
+        longest = self.longest_segment
+        if longest is not None and not (isinstance(longest, int | float) and 2.0 <= longest < math.inf):
+            raise PromptError(f"longest_segment={longest!r} must be a number of seconds from 2.")
         if self.policy == "windowed" and self.segment_limit > 60:
             raise PromptError("A window of more than 60 s cannot be heard at once; give a shorter longest_segment.")
 

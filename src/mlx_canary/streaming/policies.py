@@ -95,9 +95,12 @@ class NemoPolicy(ABC):
         return len(self._decoder.ids) - self._n_prompt
 
     def feed(self, samples: Samples) -> None:
-        """Make every step for which there is enough sound, and more after it: the last step is another."""
+        """Make every step for which there is enough sound, and more after it: the last step is another.
+
+        Nothing is heard after the policy stopped: that sound belongs to the next text.
+        """
         self._pending = np.concatenate([self._pending, samples])
-        while len(self._pending) > self._n_wanted:
+        while not self.stopped and len(self._pending) > self._n_wanted:
             n = self._n_wanted
             new, self._pending = self._pending[:n], self._pending[n:]
             self._step(new, last=False)

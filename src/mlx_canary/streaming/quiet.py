@@ -16,6 +16,7 @@ _MEMORY = 30.0  # seconds whose loudness is compared
 # A frame counts as active well above the quiet parts of its surroundings, and not far below the loud ones.
 _ABOVE_QUIET, _BELOW_LOUD = 9.0, 35.0  # dB
 _INAUDIBLE = -65.0  # dB
+_CLICK = 10  # frames that may be louder than speech: a key, a bump, a microphone that is switched on
 # Speech is remembered as loud through long pauses, or their noise would be taken for it.
 _FORGETTING = 0.1  # dB a second
 
@@ -38,7 +39,7 @@ class QuietMeter:
         levels = 10 * np.log10(power + 1e-12)
         self._levels = np.concatenate([self._levels, levels])[-round(_MEMORY / FRAME) :]
         n = len(self._levels)
-        places = [n // 10, n * 19 // 20]
+        places = [n // 10, max(n // 2, min(n * 19 // 20, n - 1 - _CLICK))]
         quiet, loud = np.partition(self._levels, places)[places]
         self._loud = max(float(loud), self._loud - _FORGETTING * FRAME * len(levels))
         threshold = max(min(quiet + _ABOVE_QUIET, self._loud - 3), self._loud - _BELOW_LOUD, _INAUDIBLE)

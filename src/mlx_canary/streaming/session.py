@@ -153,12 +153,12 @@ class StreamingSession:
         self._feed()
         if not self._has_speech:
             self._drop_lead()
+        elif self._policy.stopped:
+            self._end(self._policy.n_heard)
         elif self._pauses:
             self._end(len(self._sound))
         elif len(self._sound) >= self._options.segment_limit * self._rate:
             self._end(self._best_cut())
-        elif self._policy.stopped:
-            self._end(self._policy.n_heard)
 
     @property
     def _has_speech(self) -> bool:

@@ -100,6 +100,19 @@ class Repeating(StreamDecoder):
         return self.propose(), np.eye(1, 50, 20, dtype=np.float32)
 
 
+def test_nothing_is_heard_after_the_end_of_the_text():
+    """However the sound is divided: what comes later belongs to the next text."""
+    options = StreamingOptions(policy="waitk", chunk=0.32, waitk_lagging=0, max_generation_length=len(PROMPT) + 5)
+    whole, parts = (WaitK(loaded("canary2-flash"), PROMPT, options) for _ in range(2))
+    sound = np.tile(clip("speech"), 2)
+    whole.feed(sound)
+    for start in range(0, len(sound), 1600):
+        if not parts.stopped:
+            parts.feed(sound[start : start + 1600])
+    assert whole.stopped
+    assert whole.n_heard == parts.n_heard < len(sound) / 2
+
+
 @pytest.mark.parametrize("policy", [Agreement, WaitK, AlignAtt])
 def test_loops_are_cut_off(policy, monkeypatch):
     module = "agreement" if policy is Agreement else "policies"

@@ -30,6 +30,16 @@ def test_a_pause_between_words_is_quiet():
     assert more > 0.9
 
 
+def test_a_click_at_the_beginning_does_not_make_speech_quiet():
+    """A microphone that is switched on was once the measure of what is loud, for minutes."""
+    start = noise(0.4, -75)
+    start[1000:1320] = 0.9
+    _, speech, pause, more = shares(start, noise(2, -42), noise(1, -75), noise(2, -42))
+    assert speech > 0.9
+    assert pause < 0.1
+    assert more > 0.9
+
+
 def test_silence_is_never_active():
     assert shares(np.zeros(RATE * 40, np.float32)) == [0]
 

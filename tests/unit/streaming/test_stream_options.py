@@ -16,6 +16,10 @@ from mlx_canary import PromptError, StreamingOptions
         ({"longest_segment": 1.0}, "longest_segment=1.0 must be"),
         ({"longest_segment": 90.0}, "more than 60 s"),
         ({"waitk_lagging": -1}, "waitk_lagging=-1 must be"),
+        ({"waitk_lagging": 1.5}, "waitk_lagging=1.5 must be a whole number"),
+        ({"xatt_scores_layer": 1.5}, "xatt_scores_layer=1.5 must be a whole number"),
+        ({"chunk": "1"}, "chunk='1' must be a number of seconds"),
+        ({"longest_segment": "5"}, "longest_segment='5' must be"),
         ({"max_generation_length": 0}, "max_generation_length=0 must be"),
     ],
 )
