@@ -7,11 +7,14 @@ and one path is searched through all of them. Without one, the decoder's cross-a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from mlx_canary.alignment.attention import place_words
-from mlx_canary.alignment.forced import words_from_log_probs
+from mlx_canary.alignment.forced import words_of_plan
+from mlx_canary.alignment.states import plan_text
+from mlx_canary.alignment.viterbi import check_cells
 from mlx_canary.alignment.words import sentences
 from mlx_canary.audio.features import pad_to_minimum
 from mlx_canary.errors import AlignmentError
@@ -36,6 +39,8 @@ def align_recording(model: LoadedModel, blocks: Iterable[Samples], text: str, pr
     Raises:
         AlignmentError: The text does not fit the recording, or the recording is too long.
     """
+    if not isinstance(text, str):
+        raise AlignmentError(f"The text is a {type(text).__name__}; expected a str.")
     rate = model.config.preprocessor.sample_rate
     if model.aligner is not None:
         words, duration = _by_ctc(model, model.aligner, blocks, text, prompt.source_lang)
@@ -50,19 +55,23 @@ def align_recording(model: LoadedModel, blocks: Iterable[Samples], text: str, pr
 def _by_ctc(
     model: LoadedModel, aligner: Aligner, blocks: Iterable[Samples], text: str, language: str
 ) -> tuple[Sequence[Word], float]:
-    config = aligner.preprocessor.config
+    config, tokenizer = aligner.preprocessor.config, model.tokenizer
+    plan = plan_text(text, tokenizer, tokenizer.size, language=language)
+    # Of thousands of tokens only those of the text are kept, or an hour would take gigabytes.
+    columns = np.unique(plan.states)
     # Windows of whole encoder frames follow each other without a gap in time.
     frame = config.hop_length * aligner.network.encoder.subsampling_factor
-    parts, duration = [], 0.0
+    parts, n_kept, duration = [], 0, 0.0
     for window in cut_windows(blocks, config.sample_rate, grid=frame):
         log_probs, (n_frames,) = aligner.network(aligner.preprocessor([_pad_after(window.samples, config.sample_rate)]))
         n_spoken = -(-len(window.samples) // frame)
-        parts.append(np.array(log_probs[0, : min(n_frames, n_spoken)]))
-        duration = window.end
+        parts.append(np.array(log_probs[0, : min(n_frames, n_spoken)])[:, columns])
+        n_kept, duration = n_kept + len(parts[-1]), window.end
+        check_cells(n_kept, len(plan.states))
     if not parts or not text.strip():
         return (), duration
-    frames, seconds = np.concatenate(parts), frame / config.sample_rate
-    return words_from_log_probs(text, frames, model.tokenizer, duration, seconds, language=language), duration
+    plan = replace(plan, states=np.searchsorted(columns, plan.states))
+    return words_of_plan(plan, np.concatenate(parts), tokenizer, duration, frame / config.sample_rate), duration
 
 
 def _pad_after(samples: Samples, sample_rate: int) -> Samples:

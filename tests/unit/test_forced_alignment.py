@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlx_canary import AlignmentError, Audio, CanaryModel, PromptError, Transcript
+from mlx_canary.alignment import viterbi
 from mlx_canary.alignment.forced import words_from_log_probs
 from mlx_canary.forced_alignment import align_recording
 from mlx_canary.longform.windows import cut_windows
@@ -118,6 +119,21 @@ def test_the_frames_of_all_windows_follow_each_other():
     text = " ".join([SPEECH] * 6)
     expected = words_from_log_probs(text, np.concatenate(frames), parts.tokenizer, audio.duration)
     assert model(CTC).align(audio, text).words == expected
+
+
+def test_too_long_a_recording_is_refused_before_all_of_it_is_read(monkeypatch):
+    monkeypatch.setattr(viterbi, "MAX_CELLS", 20_000)
+    n_read = 0
+
+    def blocks():
+        nonlocal n_read
+        for _ in range(40):
+            n_read += 1
+            yield clip("speech")
+
+    with pytest.raises(AlignmentError, match="frames or more are too many to align in one piece"):
+        align_recording(loaded(CTC), blocks(), SPEECH, Prompt("en", "en"))
+    assert n_read < 30
 
 
 def test_blocks_may_be_of_any_length():

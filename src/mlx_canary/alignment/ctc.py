@@ -53,6 +53,16 @@ def align_ctc(
         language: Of the text; aggregate tokenizers need it.
     """
     plan = plan_text(text, tokenizer, log_probs.shape[1] - 1, len(log_probs), whole, language)
+    return align_plan(plan, log_probs, tokenizer, frame_duration)
+
+
+def align_plan(
+    plan: TextPlan,
+    log_probs: npt.NDArray[np.float32],
+    tokenizer: CanaryTokenizer,
+    frame_duration: float = FRAME_DURATION,
+) -> CTCAlignment:
+    """The same for a text whose states are known, which are columns of these log-probabilities."""
     clock = _Clock.read(viterbi(log_probs, plan.states), frame_duration)
     return _timed(plan, clock, tokenizer)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mlx_canary.alignment.ctc import align_ctc
+from mlx_canary.alignment.ctc import align_plan
 from mlx_canary.alignment.spans import FRAME_DURATION, Span
-from mlx_canary.alignment.states import plan_text
+from mlx_canary.alignment.states import TextPlan, plan_text
 from mlx_canary.alignment.viterbi import frames_needed
 from mlx_canary.alignment.words import sentences, spans_to_words
 from mlx_canary.audio.features import pad_to_minimum
@@ -86,13 +86,26 @@ def words_from_log_probs(
     Raises:
         AlignmentError: The text has more tokens than there are frames.
     """
-    needed = frames_needed(plan_text(text, tokenizer, log_probs.shape[1] - 1, language=language).states)
+    plan = plan_text(text, tokenizer, log_probs.shape[1] - 1, language=language)
+    return words_of_plan(plan, log_probs, tokenizer, duration, frame_duration, shift)
+
+
+def words_of_plan(
+    plan: TextPlan,
+    log_probs: npt.NDArray[np.float32],
+    tokenizer: CanaryTokenizer,
+    duration: float,
+    frame_duration: float = FRAME_DURATION,
+    shift: float = 0.0,
+) -> tuple[Word, ...]:
+    """The same for a text whose states are known, which are columns of these log-probabilities."""
+    needed = frames_needed(plan.states)
     if needed > len(log_probs):
         raise AlignmentError(
             f"The text needs at least {needed * frame_duration:.2f} s to be spoken ({needed} frames of "
             f"{frame_duration:g} s), the recording has {duration:.2f} s. Is it the text of this recording?"
         )
-    spans = align_ctc(text, log_probs, tokenizer, frame_duration=frame_duration, language=language).words
+    spans = align_plan(plan, log_probs, tokenizer, frame_duration).words
     return spans_to_words([_earlier(span, shift) for span in spans], duration)
 
 

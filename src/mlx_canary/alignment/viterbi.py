@@ -36,10 +36,7 @@ def viterbi(log_probs: npt.NDArray[np.float32], states: npt.NDArray[np.integer])
         AlignmentError: More than MAX_CELLS frames x states.
     """
     S, n_states = len(log_probs), len(states)
-    if S * n_states > MAX_CELLS:
-        raise AlignmentError(
-            f"{n_states // 2} tokens on {S} frames are too many to align in one piece; align shorter pieces."
-        )
+    check_cells(S, n_states)
     came_from = np.zeros((S, n_states), np.int8)
     repeats = np.ones(n_states, bool)  # going on by two is not allowed
     repeats[2:] = states[2:] == states[:-2]
@@ -57,6 +54,19 @@ def viterbi(log_probs: npt.NDArray[np.float32], states: npt.NDArray[np.integer])
         came_from[t] = best = sums.argmax(axis=0)
         score = np.take_along_axis(sums, best[None], axis=0)[0]
     return _trace(came_from, 0 if n_states == 1 else n_states - 2 + int(score[-2:].argmax()))
+
+
+def check_cells(n_frames: int, n_states: int) -> None:
+    """Refuse what would take too much memory.
+
+    Raises:
+        AlignmentError: More than MAX_CELLS frames x states.
+    """
+    if n_frames * n_states > MAX_CELLS:
+        raise AlignmentError(
+            f"{n_states // 2} tokens on {n_frames} frames or more are too many to align in one piece; "
+            "align shorter pieces."
+        )
 
 
 def _trace(came_from: npt.NDArray[np.int8], state: int) -> npt.NDArray[np.int32]:
