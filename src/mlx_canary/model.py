@@ -194,6 +194,8 @@ class CanaryModel:
         """
         if options is not None and language is not None:
             raise PromptError("Give either options or language, not both.")
+        if not isinstance(audio, Sequence) or isinstance(audio, str | bytes):
+            raise PromptError(f"The recordings are a {type(audio).__name__}; give a list of them, or use transcribe.")
         same = TranscriptionOptions(language=language) if options is None else options
         each = [same] * len(audio) if isinstance(same, TranscriptionOptions) else same
         if len(each) != len(audio):
@@ -219,6 +221,8 @@ class CanaryModel:
             on_segment: Called with each segment as soon as it is known, in the order of its recording.
             journals: One for each recording: finished windows are taken from it, and noted in it.
         """
+        if journals is not None and len(journals) != len(requests):
+            raise PromptError(f"There are {len(requests)} recordings but {len(journals)} journals; give one for each.")
         assembly = Assembly(len(requests), on_segment)
         for _ in self._scheduler.run(requests, assembly, batch_size, journals):
             yield from assembly.outcomes()
@@ -278,6 +282,8 @@ class CanaryModel:
         """
         if options is not None and policy is not None:
             raise PromptError("Give either options or policy, not both.")
+        if not isinstance(options, StreamingOptions | None):
+            raise PromptError(f"options is a {type(options).__name__}; expected StreamingOptions.")
         asked = TranscriptionOptions(language=language, pnc=pnc, itn=itn, context=context)
         spoken = self.prompt(asked).source_lang
         if target_lang not in (None, spoken):

@@ -70,7 +70,9 @@ def transcribe_like_nemo(model: LoadedModel, samples: Samples, prompt: Prompt, t
     if model.aligner is None:
         return _in_pieces(model, samples, prompt, timestamps)
     step = HOUR * model.config.preprocessor.sample_rate
-    hours = [_overlapping(model, samples[i : i + step], prompt, timestamps) for i in range(0, len(samples), step)]
+    # A rest that makes no frame after the last hour holds nothing.
+    begins = range(0, len(samples) - model.config.preprocessor.hop_length, step)
+    hours = [_overlapping(model, samples[i : i + step], prompt, timestamps) for i in begins]
     return hours[0] if len(hours) == 1 else _joined_hours(hours)
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 
+import numpy as np
+
 from mlx_canary.audio.features import pad_to_minimum
 from mlx_canary.audio.load import iter_audio, load_audio
 from mlx_canary.audio.samples import Samples
@@ -21,8 +23,10 @@ from mlx_canary.longform.journal import Journal
 from mlx_canary.longform.windows import Window, cut_windows
 from mlx_canary.nemo_longform import nemo_segments, transcribe_like_nemo
 from mlx_canary.requests import AUTO, TranscriptionOptions, candidates, request_for, window_lengths
-from mlx_canary.transcriber import Piece, Request, Transcriber, is_silent, languages_of
+from mlx_canary.transcriber import Piece, Request, Transcriber, is_silent, languages_of, nothing
 from mlx_canary.types import Segment
+
+_NO_SAMPLES = np.zeros(0, np.float32)
 
 
 class Reader:
@@ -100,26 +104,29 @@ class Reader:
         lengths = window_lengths(options, self._model.config, reach)
         for window in cut_windows(blocks, rate, *lengths):
             if request is None and is_silent(window.samples):
-                silent.append(window)
+                silent.append(replace(window, samples=_NO_SAMPLES))  # hours of it may come before the first word
                 continue
             if request is None:
                 request = self._request(replace(options, language=self._language(window)))
                 assembly.describe(index, languages_of(request))
-            for each in (*silent, window):
-                assembly.expect(index, each.start, each.end)
-                done = journal.find(each) if journal is not None else None
-                if done is None or len(done) != len(request.prompts):
-                    yield self._checked(Piece(index, each, request))
-                else:
-                    assembly.add(index, each.start, done)
-            silent = []
+                for each in silent:
+                    assembly.expect(index, each.start, each.end)
+                    assembly.add(index, each.start, nothing(Piece(index, each, request)))
+            piece = Piece(index, window, request)
+            done = journal.find(window) if journal is not None else None
+            if done is None or len(done) != len(request.prompts):
+                self._check_room(piece)
+                assembly.expect(index, window.start, window.end)
+                yield piece
+            else:
+                assembly.expect(index, window.start, window.end)
+                assembly.add(index, window.start, done)
         if request is None:
             raise PromptError("Nothing is heard in the recording, so its language cannot be found out. Say language.")
 
-    def _checked(self, piece: Piece) -> Piece:
+    def _check_room(self, piece: Piece) -> None:
         if not self._transcriber.has_room(piece):
             raise PromptError("The prompt leaves no room for the text of a recording this short. Give less context.")
-        return piece
 
     def _language(self, window: Window) -> str:
         guess = self.guess(window)

@@ -143,7 +143,7 @@ class Transcriber:
         for options, groups in groupby(_groups(batches), itemgetter(0)):
             pieces = (group for _, group in groups)
             if options is None:
-                yield from ((piece, _nothing(piece)) for piece in chain.from_iterable(pieces))
+                yield from ((piece, nothing(piece)) for piece in chain.from_iterable(pieces))
             else:
                 yield from self._alike(options, pieces, batch_size)
 
@@ -319,7 +319,7 @@ def _groups(batches: Iterable[Sequence[Piece]]) -> Iterator[tuple[DecodingOption
         yield from ((options, pieces) for options, pieces in groups.items() if pieces)
 
 
-def _nothing(piece: Piece) -> Texts:
+def nothing(piece: Piece) -> Texts:
     """The texts of a silent window."""
     return tuple((Segment("", piece.window.start, piece.window.end),) for _ in piece.request.prompts)
 

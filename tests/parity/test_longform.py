@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import DATA, clip, loaded
 
-from mlx_canary import Prompt
+from mlx_canary import Prompt, nemo_longform
 from mlx_canary.nemo_longform import transcribe_like_nemo
 
 # How NeMo's recording of 75.3 s was put together: clips, divided by a number, and silences in samples.
@@ -58,6 +58,14 @@ def test_overlapping_windows(timestamps):
     if timestamps:
         assert_spans(got.words, expected["merged"]["timestamp"]["word"], "word")
         assert_spans(got.segments, expected["merged"]["timestamp"]["segment"], "segment")
+
+
+def test_a_rest_too_short_for_a_frame_after_an_hour_stops_nothing(monkeypatch):
+    monkeypatch.setattr(nemo_longform, "HOUR", 4)
+    model, samples, prompt = loaded("canary2-unified"), recording()[: 4 * 16_000 + 160], Prompt("en", "en")
+    hour = transcribe_like_nemo(model, samples[: 4 * 16_000], prompt, timestamps=False)
+    for rest in (1, 100, 159):
+        assert transcribe_like_nemo(model, samples[: 4 * 16_000 + rest], prompt, timestamps=False) == hour
 
 
 def test_pieces_without_overlap():

@@ -6,6 +6,7 @@ import gc
 import subprocess
 import sys
 import threading
+import tracemalloc
 import weakref
 from dataclasses import replace
 from itertools import pairwise
@@ -29,12 +30,15 @@ from mlx_canary import (
     Segment,
     TranscriptionOptions,
     convert,
+    load_audio,
 )
 from mlx_canary.backend import leave_thread, mx
 from mlx_canary.load_models import choose_dtype, load_model
+from mlx_canary.longform.assembly import Assembly
 from mlx_canary.network.build import is_packed
 
 RATE = 16000
+CLIPS = Path(mlx_canary.__file__).parent / "demo" / "clips"
 ENGLISH, GERMAN = TranscriptionOptions(language="en"), TranscriptionOptions(language="de")
 
 
@@ -84,6 +88,29 @@ def test_recordings_of_a_few_samples_are_heard_without_complaint(n_samples, flas
     """What is audible but short is padded to a second, as NeMo does."""
     transcript = flash.transcribe(Audio(clip("speech")[5000 : 5000 + n_samples], RATE), language="en")
     assert transcript.duration == n_samples / RATE
+
+
+def test_hours_of_silence_before_the_first_word_take_no_memory(flash):
+    def blocks():
+        for _ in range(120):
+            yield np.zeros(10 * RATE, np.float32)
+
+    reading = flash._reader._windows(0, blocks(), TranscriptionOptions(language="auto"), Assembly(1), None)
+    tracemalloc.start()
+    with pytest.raises(PromptError, match="Nothing is heard in the recording"):
+        list(reading)
+    (_, peak), _ = tracemalloc.get_traced_memory(), tracemalloc.stop()
+    assert peak < 15e6  # of the 77 MB that the samples are
+
+
+def test_silence_before_the_first_word_is_part_of_the_recording(demo):
+    """Whose language is found out."""
+    wanted = demo.transcribe(CLIPS / "en_kokoro_1.flac", language="en")
+    samples = load_audio(CLIPS / "en_kokoro_1.flac").samples
+    late = demo.transcribe(Audio(np.pad(samples, (90 * RATE, 0)), RATE), language="auto")
+    assert late.text == wanted.text
+    assert late.duration == pytest.approx(wanted.duration + 90)
+    assert late.segments[-1].end == late.duration
 
 
 def test_silent_windows_within_a_recording_are_left_out(flash):

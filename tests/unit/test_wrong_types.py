@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import clip, loaded
 
-from mlx_canary import Audio, AudioError, CanaryModel, Prompt, PromptError, TranscriptionOptions
+from mlx_canary import AlignmentError, Audio, AudioError, CanaryModel, Prompt, PromptError, TranscriptionOptions
 
 RATE = 16_000
 CHIRP = Audio(clip("chirp"), RATE)
@@ -58,6 +58,29 @@ def test_a_network_computes_in_floating_point(dtype):
     """int8 was taken: the weights became whole numbers, and the texts nonsense."""
     with pytest.raises(PromptError, match="is not one of: float32, float16, bfloat16"):
         CanaryModel.from_pretrained("demo", dtype=dtype)
+
+
+@pytest.mark.parametrize("audio", ["talk.wav", CHIRP, b"RIFF", np.zeros(9)])
+def test_a_batch_is_a_list(audio, model):
+    """The letters of a file's name were once taken for names."""
+    with pytest.raises(PromptError, match="give a list of them, or use transcribe"):
+        model.transcribe_batch(audio, language="en")
+
+
+def test_each_recording_has_its_journal(model):
+    with pytest.raises(PromptError, match="There are 1 recordings but 0 journals"):
+        list(model.transcribe_each([(CHIRP, TranscriptionOptions(language="en"))], journals=[]))
+
+
+def test_a_stream_wants_its_own_options(model):
+    with pytest.raises(PromptError, match="options is a str; expected StreamingOptions"):
+        model.stream(language="en", options="windowed")
+
+
+@pytest.mark.parametrize("text", [None, ["Hello"], b"Hello"])
+def test_a_text_to_align_is_a_text(text, model):
+    with pytest.raises(AlignmentError, match="expected a str"):
+        model.align(CHIRP, text, language="en")
 
 
 def test_generate_wants_a_prompt_for_each_recording(model):

@@ -42,7 +42,7 @@ class _Recording:
 
     @property
     def done(self) -> bool:
-        return self.complete and (self.error is not None or len(self.windows) == len(self.starts))
+        return self.complete and len(self.windows) == len(self.starts)
 
     def next_segments(self) -> Iterator[Segment]:
         """Those of the first text that nobody was told of and that have all before them."""

@@ -58,7 +58,8 @@ def cut_windows(
         while n_pending > high + low:
             samples = np.concatenate(pending)
             n = quietest(samples, low, high, sample_rate) // grid * grid
-            yield _window(samples[:n], n_done, sample_rate)
+            # A copy, or whoever keeps the window keeps all the sound that it was cut from.
+            yield _window(samples[:n].copy(), n_done, sample_rate)
             pending, n_pending, n_done = [samples[n:]], n_pending - n, n_done + n
     if not n_pending:
         return
@@ -92,5 +93,4 @@ def quietest(samples: Samples, low: int, high: int, sample_rate: int) -> int:
 
 
 def _window(samples: Samples, n_before: int, sample_rate: int) -> Window:
-    start = n_before / sample_rate
-    return Window(samples, start, start + len(samples) / sample_rate)
+    return Window(samples, n_before / sample_rate, (n_before + len(samples)) / sample_rate)

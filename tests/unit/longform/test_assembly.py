@@ -67,8 +67,9 @@ def test_a_recording_is_not_done_before_it_is_closed():
 
 
 def test_an_error_comes_in_its_place_and_stops_nobody():
-    """Even when some of its windows were decoded, and others never will be."""
-    assembly, error = Assembly(3), AudioError("damaged at 40 s")
+    """And after the last of what was heard of it: a segment does not say which recording it is of."""
+    told = []
+    assembly, error = Assembly(3, told.append), AudioError("damaged at 40 s")
     for index in range(3):
         assembly.describe(index, EN)
         assembly.expect(index, 0.0, 1.0)
@@ -78,8 +79,12 @@ def test_an_error_comes_in_its_place_and_stops_nobody():
     for index in (0, 2):
         assembly.add(index, 0.0, texts(0.0, "whole"))
         assembly.close(index)
-    first, second, third = assembly.outcomes()
-    assert (str(first.transcript), str(third.transcript)) == ("whole", "whole")
+    assert [outcome.index for outcome in assembly.outcomes()] == [0]
+    assert len(told) == 3
+    assembly.add(1, 1.0, texts(1.0, "a half"))
+    second, third = assembly.outcomes()
+    assert len(told) == 4
+    assert str(third.transcript) == "whole"
     assert second.error is error
     assert second.transcript is None
 
