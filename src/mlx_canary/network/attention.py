@@ -125,10 +125,6 @@ class MultiHeadAttention(nn.Module):
         """(B, S, W) -> keys and values (B, H, S, K)."""
         return split_heads(self.wk(x), self.n_heads), split_heads(self.wv(x), self.n_heads)
 
-    def __call__(self, x: mx.array, keys: mx.array, values: mx.array, mask: mx.array | None) -> mx.array:
-        """Queries (B, U, W), keys and values (B, H, L, K), boolean mask broadcastable to (B, H, U, L) -> (B, U, W)."""
-        return self.merged(attend(self.queries(x), keys, values, mask))
-
     def queries(self, x: Array) -> Array:
         """(B, U, W) -> (B, H, U, K)."""
         return split_heads(self.wq(x), self.n_heads)

@@ -6,8 +6,7 @@ Runs the decoder's own modules. Searching never needs the probabilities, and its
 from __future__ import annotations
 
 from mlx_canary.backend import mx
-from mlx_canary.kernels import matmul
-from mlx_canary.network.attention import MultiHeadAttention, split_heads
+from mlx_canary.kernels import attend, matmul
 from mlx_canary.network.cache import DecoderCache
 from mlx_canary.network.canary import CanaryNetwork
 from mlx_canary.types import EncoderOutput
@@ -32,12 +31,10 @@ def cross_attention(network: CanaryNetwork, encoded: EncoderOutput, ids: mx.arra
     x = decoder.embedding(ids, mx.broadcast_to(positions, (B, U)))
     weights = []
     for layer, (keys, values) in zip(decoder.layers, cache.cross, strict=True):
-        y = layer.norm_self_attention(x)
-        x = x + layer.self_attention(y, *layer.self_attention.keys_values(y), causal)
-        query = layer.norm_cross_attention(x)
-        weights.append(_probabilities(layer.cross_attention, query, keys, cache.cross_mask))
-        x = x + layer.cross_attention(query, keys, values, cache.cross_mask)
-        x = x + layer.feed_forward(layer.norm_feed_forward(x))
+        queries, k, v = layer.before_tokens(x)
+        x, queries = layer.before_frames(x, attend(queries, k, v, causal))
+        weights.append(_probabilities(queries, keys, cache.cross_mask))
+        x = layer.after_frames(x, attend(queries, keys, values, cache.cross_mask))
     return weights
 
 
@@ -63,18 +60,15 @@ def step_with_attention(
         if n != looked_at:
             x = module(x, tokens, mask, cross, cache.cross_mask)
             continue
-        y = module.norm_self_attention(x)
-        x = x + module.self_attention(y, *tokens.append(*module.self_attention.keys_values(y)), mask)
-        query = module.norm_cross_attention(x)
-        weights = _probabilities(module.cross_attention, query, cross[0], cache.cross_mask)
-        x = x + module.cross_attention(query, *cross, cache.cross_mask)
-        x = x + module.feed_forward(module.norm_feed_forward(x))
+        queries, *new = module.before_tokens(x)
+        x, queries = module.before_frames(x, attend(queries, *tokens.append(*new), mask))
+        weights = _probabilities(queries, cross[0], cache.cross_mask)
+        x = module.after_frames(x, attend(queries, *cross, cache.cross_mask))
     x = decoder.final_norm(x) if "final_norm" in decoder else x
     return decoder.embedding.logits(x, network.head_bias), weights
 
 
-def _probabilities(attention: MultiHeadAttention, x: mx.array, keys: mx.array, mask: mx.array | None) -> mx.array:
-    """Queries (B, U, W), keys (B, H, S, K) -> (B, H, U, S) float32."""
-    q = split_heads(attention.wq(x), attention.n_heads)
-    scores = matmul(q, keys.swapaxes(-1, -2)).astype(mx.float32) * q.shape[-1] ** -0.5
+def _probabilities(queries: mx.array, keys: mx.array, mask: mx.array | None) -> mx.array:
+    """Queries (B, H, U, K), keys (B, H, S, K) -> (B, H, U, S) float32."""
+    scores = matmul(queries, keys.swapaxes(-1, -2)).astype(mx.float32) * queries.shape[-1] ** -0.5
     return mx.softmax(scores if mask is None else mx.where(mask, scores, -mx.inf), axis=-1)
