@@ -61,8 +61,6 @@ class DecodingOptions:
         beam_size: 1 is greedy search.
         length_penalty: For beams: above zero prefers longer texts. NeMo reads it from `beam.length_penalty` and ignores
             the `len_pen` of the published configurations.
-        n_best: How many hypotheses a `Decoder` returns: at most `beam_size`, or the number of samples. A transcript is
-            made of the best.
         temperature: Above zero draws tokens at random.
         seed: For sampling; the same seed draws the same texts.
         boosting: Phrases to expect.
@@ -74,7 +72,6 @@ class DecodingOptions:
 
     beam_size: int = 1
     length_penalty: float = 0.0
-    n_best: int = 1
     temperature: float = 0.0
     seed: int | None = None
     boosting: Boosting | None = None
@@ -84,10 +81,9 @@ class DecodingOptions:
     nemo_faults: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("beam_size", "n_best"):
-            _check_range(name, getattr(self, name), 1)
-            if not isinstance(getattr(self, name), int):
-                raise PromptError(f"{name}={getattr(self, name)!r} is not a whole number.")
+        _check_range("beam_size", self.beam_size, 1)
+        if not isinstance(self.beam_size, int):
+            raise PromptError(f"beam_size={self.beam_size!r} is not a whole number.")
         _check_range("temperature", self.temperature, 0)
         _check_range("length_penalty", self.length_penalty, -math.inf)
         for name, kind in _KINDS.items():
@@ -114,11 +110,6 @@ class DecodingOptions:
     def _check_search(self) -> None:
         if self.seed is not None:
             raise PromptError(f"seed={self.seed} is for sampling; give a temperature above 0 too.")
-        if self.n_best > self.beam_size:
-            raise PromptError(
-                f"n_best={self.n_best} needs a beam_size of at least {self.n_best}, not {self.beam_size}, "
-                "or a temperature above 0."
-            )
         if self.length_penalty and self.beam_size == 1:
             raise PromptError(f"length_penalty={self.length_penalty} is for beam search: give a beam_size above 1.")
 

@@ -51,13 +51,15 @@ def test_from_zero_to_one(measure, size):
     assert got[-1] > 0.5
 
 
-@pytest.mark.parametrize("options", [{}, {"beam_size": 3, "n_best": 3}, {"temperature": 0.5, "n_best": 2}])
+@pytest.mark.parametrize(("options", "n_best"), [({}, 1), ({"beam_size": 3}, 3), ({"temperature": 0.5}, 2)])
 @pytest.mark.parametrize("name", MODELS[:2])
-def test_every_token_gets_one(name, options):
+def test_every_token_gets_one(name, options, n_best):
     model = loaded(name)
     states = model.network.encode(model.preprocessor([clip("short"), clip("chirp")]))
-    decoder = Decoder(model.network, model.tokenizer, DecodingOptions(confidence=ConfidenceMethod(), **options))
+    asked = DecodingOptions(confidence=ConfidenceMethod(), **options)
+    decoder = Decoder(model.network, model.tokenizer, asked, n_best)
     for best in decoder(states, [texts(name)["prompt"]] * 2, [30, 30], ["en"] * 2):
+        assert len(best) == n_best
         for hypothesis in best:
             assert hypothesis.token_confidences is not None
             assert len(hypothesis.token_confidences) == len(hypothesis.tokens)

@@ -26,9 +26,9 @@ def drawn(sampler, network=None, limit=5):
 def sampled(seed, clips=("chirp", "short"), n_best=3, temperature=1.5):
     model = loaded(MODEL)
     states = model.network.encode(model.preprocessor([clip(name) for name in clips]))
-    options = DecodingOptions(temperature=temperature, seed=seed, n_best=n_best)
+    decoder = Decoder(model.network, model.tokenizer, DecodingOptions(temperature=temperature, seed=seed), n_best)
     n = len(clips)
-    return Decoder(model.network, model.tokenizer, options)(states, [texts(MODEL)["prompt"]] * n, [25] * n, ["en"] * n)
+    return decoder(states, [texts(MODEL)["prompt"]] * n, [25] * n, ["en"] * n)
 
 
 def test_one_seed_gives_one_result():
