@@ -1,18 +1,14 @@
 """The conversion itself: a NeMo checkpoint in, a folder that `load_models` reads out.
 
-The folder is made beside its final place under a hidden name and moved there when it is whole, so that an interrupted
-conversion leaves nothing that looks like a model.
+What is in the folder; how it gets to its place is in output_folder.py.
 """
 
 from __future__ import annotations
 
-import errno
 import json
-import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,8 +18,9 @@ from mlx_canary.conversion import safetensors
 from mlx_canary.conversion.config import ConversionConfig
 from mlx_canary.conversion.files import Expected, WeightsFile, weights_files
 from mlx_canary.conversion.model_card import model_card
-from mlx_canary.conversion.names import CONFIG, OURS, WEIGHTS
+from mlx_canary.conversion.names import CONFIG
 from mlx_canary.conversion.nemo import NemoCheckpoint, open_nemo
+from mlx_canary.conversion.output_folder import check_target, new_folder, sweep
 from mlx_canary.conversion.source import SourceModel, TensorGroup, read_source
 from mlx_canary.conversion.tensors import Array, LazyTensor
 from mlx_canary.conversion.weights import layout_of, tensors_of
@@ -84,12 +81,13 @@ def convert(config: ConversionConfig, progress: Progress | None = None) -> Conve
         ModelNotFoundError: There is no checkpoint at that path.
     """
     started = time.monotonic()
-    _check_target(config)
+    sweep(config.output_dir)
+    check_target(config.output_dir, config.overwrite)
     with open_nemo(config.nemo_file) as nemo:
         source = read_source(nemo, config.prompt_format)
         ours = _configured(source.config, config)
         jobs = _jobs(source, ours)
-        with _new_folder(config) as folder:
+        with new_folder(config.output_dir, config.overwrite) as folder:
             _check_space(folder, jobs)
             _write_weights(folder, jobs, config, ours, nemo, progress)
             _write_texts(folder, source.tokenizer, ours, config)
@@ -124,70 +122,6 @@ def _jobs(source: SourceModel, ours: ModelConfig) -> list[_Job]:
         _Job(file, group, layout_of(group, file.expected, ours.weights))
         for file, group in zip(weights_files(ours), source.groups, strict=True)
     ]
-
-
-def _check_target(config: ConversionConfig) -> None:
-    """Never touch a folder that is not an earlier conversion and nothing else."""
-    target = config.output_dir
-    try:
-        names = {entry.name for entry in target.iterdir()}
-    except FileNotFoundError:
-        return
-    except NotADirectoryError as error:
-        if not target.exists():
-            return  # one of its parents is a file
-        raise ConversionError(f"{target} exists and is not a folder. Choose another --output-dir.") from error
-    except OSError as error:
-        raise ConversionError(f"{target} cannot be looked into: {error.strerror}.") from error
-    if not names:
-        return
-    if others := names - OURS if {WEIGHTS, CONFIG} <= names else names:
-        raise ConversionError(
-            f"{target} holds other files than a converted model, such as {min(others)}. Choose another --output-dir."
-        )
-    if not config.overwrite:
-        raise ConversionError(f"{target} already holds a converted model. Choose another folder, or add --overwrite.")
-
-
-@contextmanager
-def _new_folder(config: ConversionConfig) -> Iterator[Path]:
-    """A hidden sibling of the target that takes its place at the end, or vanishes."""
-    target = config.output_dir.resolve()  # a link stays, and what it points to is made
-    # Named before it is made, so that there is no moment at which an interruption would leave it.
-    hidden = target.with_name(f".{target.name}.{secrets.token_hex(8)}.partial")
-    try:
-        _make(hidden)
-        yield hidden
-        _move(hidden, target)
-    except OSError as error:
-        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
-        raise ConversionError(f"Cannot write {target}: {reason}. Nothing was left behind.") from error
-    finally:
-        shutil.rmtree(hidden, ignore_errors=True)
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        is_file = isinstance(error, FileExistsError | NotADirectoryError)
-        reason = "there is a file in the way" if is_file else error.strerror
-        raise ConversionError(f"Cannot write in {folder.parent}: {reason}.") from error
-
-
-def _move(hidden: Path, target: Path) -> None:
-    """Put a folder in its place; an earlier one steps aside first and is deleted last."""
-    if not target.exists():
-        hidden.rename(target)
-        return
-    aside = hidden.with_suffix(".replaced")
-    target.rename(aside)
-    try:
-        hidden.rename(target)
-    except OSError:
-        aside.rename(target)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _check_space(folder: Path, jobs: list[_Job]) -> None:

@@ -7,13 +7,13 @@ CACHE/.downloads/owner--name/...   what was downloaded of one that is not done y
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlx_canary.config import FORMAT_VERSION
 from mlx_canary.conversion.names import CONFIG, WEIGHTS
+from mlx_canary.conversion.output_folder import format_version
 from mlx_canary.errors import ModelNotFoundError
 from mlx_canary.hub.names import HubModel, model_of_folder
 
@@ -57,15 +57,6 @@ def find(model: HubModel) -> Path | None:
     return folder if there and format_version(folder / CONFIG) == FORMAT_VERSION else None
 
 
-def format_version(path: Path) -> object:
-    """What a config.json says of the form of our checkpoints; None if it is nothing of ours."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return values.get("format_version") if isinstance(values, dict) else None
-
-
 def cached_models() -> list[CachedModel]:
     """All models in the cache, by name."""
     names = sorted(entry.name for entry in _entries(cache_folder()))
@@ -76,8 +67,9 @@ def cached_models() -> list[CachedModel]:
 
 def unfinished() -> list[Path]:
     """What interrupted downloads and conversions left."""
-    partial = sorted(entry for entry in _entries(cache_folder()) if entry.name.endswith(".partial"))
-    return [path for path in (downloads_folder(), *partial) if n_bytes(path)]
+    hidden = (entry for entry in _entries(cache_folder()) if entry.name.startswith("."))
+    left = sorted(entry for entry in hidden if entry.suffix in (".partial", ".replaced"))
+    return [path for path in (downloads_folder(), *left) if n_bytes(path)]
 
 
 def n_bytes(path: Path) -> int:

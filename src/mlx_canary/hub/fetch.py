@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,8 +20,9 @@ from mlx_canary.config import FORMAT_VERSION
 from mlx_canary.conversion.config import ConversionConfig
 from mlx_canary.conversion.converter import convert
 from mlx_canary.conversion.names import CONFIG, OURS, WEIGHTS
+from mlx_canary.conversion.output_folder import format_version, sweep, to_disk
 from mlx_canary.errors import ConversionError, ModelNotFoundError
-from mlx_canary.hub.cache import cache_folder, downloads_folder, find, format_version, size_text
+from mlx_canary.hub.cache import cache_folder, downloads_folder, find, size_text
 from mlx_canary.hub.download import Listing, Progress, download, list_files, look_up, missing_bytes
 from mlx_canary.hub.failures import Unreachable
 from mlx_canary.hub.names import HubModel
@@ -75,18 +75,10 @@ def _one_at_a_time(model: HubModel, progress: Progress) -> Iterator[None]:
         raise _not_writable(model, error) from error
     try:
         if lock.is_locked:
-            _sweep(model)
+            sweep(cache_folder() / model.folder)
         yield
     finally:
         lock.release()
-
-
-def _sweep(model: HubModel) -> None:
-    """Delete what a killed conversion left; nobody else is at this model now."""
-    left = re.compile(rf"\.{re.escape(model.folder)}\.[a-z0-9_]+\.partial")
-    for entry in cache_folder().iterdir():
-        if left.fullmatch(entry.name):
-            shutil.rmtree(entry, ignore_errors=True)
 
 
 def _made(model: HubModel, progress: Progress) -> Path:
@@ -135,6 +127,7 @@ def _taken(listing: Listing, downloads: Path, progress: Progress) -> Path:
         download(file, downloads / file.name, progress)
     _clear(folder)
     try:
+        to_disk(downloads)
         downloads.replace(folder)
     except OSError as error:
         raise _not_writable(model, error) from error

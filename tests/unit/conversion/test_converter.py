@@ -360,6 +360,87 @@ def test_somebody_s_files_are_never_touched(overwrite, tmp_path):
     assert (tmp_path / "model/thesis.txt").exists()
 
 
+@pytest.mark.parametrize("config", ['{"model_type": "llama"}', '{"format_version": "1"}', "[]", "no JSON"])
+def test_somebody_else_s_model_is_never_replaced(config, tmp_path):
+    """Every name in a conversion is a usual one: --overwrite once deleted a model of another kind."""
+    theirs = tmp_path / "llama"
+    theirs.mkdir()
+    (theirs / "config.json").write_text(config)
+    (theirs / "model.safetensors").write_bytes(b"weights")
+    with pytest.raises(ConversionError, match=r"other files than a converted model, such as config\.json"):
+        converted(v.MODELS / "canary2-flash.nemo", theirs, overwrite=True)
+    assert sorted(path.name for path in theirs.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_somebody_s_files_among_the_tokenizers_are_not_touched_either(tmp_path):
+    converted(v.MODELS / "canary2-flash.nemo", tmp_path / "model")
+    (tmp_path / "model/tokenizers/notes.txt").write_text("years of work")
+    with pytest.raises(ConversionError, match=r"such as tokenizers/notes\.txt"):
+        converted(v.MODELS / "canary2-flash.nemo", tmp_path / "model", overwrite=True)
+    assert (tmp_path / "model/tokenizers/notes.txt").exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_files_that_appear_during_the_conversion_are_not_touched(overwrite, tmp_path):
+    """The place was looked at once, minutes before it was taken: what had come meanwhile was deleted."""
+
+    def meanwhile(done, total):
+        (tmp_path / "model").mkdir(exist_ok=True)
+        (tmp_path / "model/thesis.txt").write_text("years of work")
+
+    config = ConversionConfig(
+        nemo_file=v.MODELS / "canary2-flash.nemo", output_dir=tmp_path / "model", overwrite=overwrite
+    )
+    with pytest.raises(ConversionError, match=r"such as thesis\.txt"):
+        convert(config, meanwhile)
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["model", "model/thesis.txt"]
+
+
+def test_of_two_conversions_into_one_place_the_later_is_told(tmp_path):
+    """And neither sweeps away what the other one is at."""
+    first, second = v.MODELS / "var-bf16.nemo", v.MODELS / "canary2-flash.nemo"
+
+    def meanwhile(done, total):
+        if not (tmp_path / "model").exists():
+            converted(first, tmp_path / "model")
+
+    with pytest.raises(ConversionError, match="already holds a converted model"):
+        convert(ConversionConfig(nemo_file=second, output_dir=tmp_path / "model"), meanwhile)
+    assert all(check.passed for check in verify(tmp_path / "model", first))
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("renames", [1, 2])
+def test_interrupted_while_one_takes_the_other_s_place(renames, tmp_path, monkeypatch):
+    """Between the two renames there was no model at all, and none came back."""
+    nemo = v.MODELS / "canary2-flash.nemo"
+    converted(nemo, tmp_path / "model")
+    rename, done = Path.rename, []
+
+    def interrupted(self, target):
+        done.append(rename(self, target))
+        if len(done) == renames:
+            raise KeyboardInterrupt
+        return done[-1]
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        converted(v.MODELS / "var-bf16.nemo", tmp_path / "model", overwrite=True)
+    assert all(check.passed for check in verify(tmp_path / "model", [nemo, v.MODELS / "var-bf16.nemo"][renames - 1]))
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_what_was_put_aside_by_a_killed_conversion(there, tmp_path):
+    """It comes back where nothing has taken its place."""
+    nemo, aside = v.MODELS / "canary2-flash.nemo", tmp_path / f".model.{'0' * 16}.replaced"
+    for folder in (tmp_path / "model", aside)[1 - there :]:
+        converted(nemo, folder)
+    with pytest.raises(ConversionError, match="already holds a converted model"):
+        converted(nemo, tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
 def test_an_empty_folder_and_missing_parents_will_do(tmp_path):
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path / "empty", tmp_path / "a/b/c"):
@@ -387,6 +468,7 @@ def test_a_link_stays_a_link(tmp_path):
         ("n" * 300, "File name too long"),
         ("/dev/null", "is not a folder"),
         ("/proc/model", "Cannot write in /proc"),
+        ("/", "/ is a mount point, .* Choose a folder inside it"),
     ],
 )
 def test_a_place_that_cannot_be_written_is_said_in_a_sentence(path, message, tmp_path):

@@ -69,7 +69,7 @@ def interrupt(process: subprocess.Popen[str], folder: Path, kind: int, moment: i
 
 @pytest.mark.parametrize("moment", [0, 50_000_000, 200_000_000])
 def test_killed_at_any_moment_nothing_looks_like_a_model(moment, large, tmp_path):
-    """Only a hidden folder may stay, and another conversion is not disturbed by it."""
+    """Only a hidden folder may stay; another conversion is not disturbed by it and clears it away."""
     process = start(large, tmp_path / "model")
     interrupt(process, tmp_path / "model", signal.SIGKILL, moment)
     assert process.returncode == -signal.SIGKILL
@@ -80,6 +80,7 @@ def test_killed_at_any_moment_nothing_looks_like_a_model(moment, large, tmp_path
         assert not (left / "config.json").exists()
     finish(v.MODELS / "canary2-flash.nemo", tmp_path / "model")
     assert CanaryModel.from_pretrained(tmp_path / "model").config.name == "canary2-flash"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 @pytest.mark.parametrize("moment", [-1, 0, 50_000_000, 200_000_000])
