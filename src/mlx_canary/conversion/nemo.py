@@ -18,7 +18,7 @@ from mlx_canary.errors import ConversionError
 _CONFIG, _WEIGHTS = "model_config.yaml", "model_weights.ckpt"
 _TIMESTAMPS_CONFIG = "timestamps_asr_model_config.yaml"
 _TIMESTAMPS_WEIGHTS = "timestamps_asr_model_weights.ckpt"
-_MAX_CONFIG, _MAX_ARTIFACT = 4 << 20, 64 << 20
+_MAX_CONFIG, _MAX_ARTIFACT = 4 << 20, 16 << 20
 # What every AED model has, and no CTC, transducer or speech-LLM model has all of.
 _SECTIONS = ("preprocessor", "tokenizer", "encoder", "transf_decoder", "head", "prompt_format")
 

@@ -2,8 +2,9 @@
 
 A small machine of our own instead of the standard library's Unpickler: it knows the opcodes that torch
 writes for a state dict and no others, it calls nothing but the functions it is given, and it never imports.
-Its memory is bounded by the pickle's own length: the memo is a dict (the C unpickler allocates whatever
-index a pickle names), and no length is believed before the bytes are there.
+Its memory is bounded by the pickle's own length and the number of its instructions, each of which makes one
+small value at most: the memo is a dict (the C unpickler allocates whatever index a pickle names), and no length
+is believed before the bytes are there.
 """
 
 import struct
@@ -13,6 +14,8 @@ from typing import NamedTuple
 from mlx_canary.errors import ConversionError
 
 _MARK = object()
+# torch writes about 40 for a tensor, and the largest published model has 1510.
+_MAX_INSTRUCTIONS = 400_000
 # How a pickle builds objects or names code in other ways. Any other unknown byte is damage, or not from torch.
 _REFUSED = {
     b"i": "INST",
@@ -71,7 +74,13 @@ class _Machine:
         self.memo: dict[int, object] = {}
 
     def run(self) -> object:
+        n_instructions = 0
         while (opcode := self.take(1)) != b".":
+            if (n_instructions := n_instructions + 1) > _MAX_INSTRUCTIONS:
+                raise ConversionError(
+                    f"{self.what} has a pickle of more than {_MAX_INSTRUCTIONS} instructions, as no model needs. "
+                    "Do not trust this file."
+                )
             if opcode in _REFUSED:
                 raise self.refusal(f"uses the pickle opcode {_REFUSED[opcode]}")
             if opcode not in _OPCODES:

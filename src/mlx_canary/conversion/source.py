@@ -36,6 +36,7 @@ from mlx_canary.text.tokenizer import SPECIAL, CanaryTokenizer
 _HEAD = "log_softmax.mlp.layer0.weight"
 _EMBEDDING = "transf_decoder._embedding.token_embedding.weight"
 _NEEDED_TOKENS = ("<|startoftranscript|>", "<|endoftext|>", "<pad>")
+_MAX_PARTS, _MAX_TOKENIZERS = 256, 32 << 20  # the published ones have up to 26 parts of less than 1 MiB
 _KNOWN_TOKENIZERS = ("CanaryTokenizer", "CanaryBPETokenizer", "CanaryMultilingualTokenizer")
 
 
@@ -82,7 +83,7 @@ def read_source(nemo: NemoCheckpoint, prompt_format: str | None = None) -> Sourc
         ConversionError: Something in the checkpoint is not supported, missing or contradictory.
     """
     notes: list[str] = []
-    tokenizer = _tokenizer(nemo, nemo.config, notes)
+    tokenizer = _tokenizer(nemo, notes)
     config = _model_config(nemo, tokenizer, prompt_format, notes)
     groups = [tensor_group(nemo.tensors, network_recipes(config))]
     if config.aligner is not None:
@@ -148,26 +149,14 @@ def _languages(tokenizer: CanaryTokenizer) -> LanguageConfig | None:
     )
 
 
-def _tokenizer(nemo: NemoCheckpoint, config: Mapping[str, Any], notes: list[str]) -> CanaryTokenizer:
-    section = config.get("tokenizer")
-    if not isinstance(section, Mapping):
-        raise ConversionError("The checkpoint's configuration lacks the section 'tokenizer'.")
-    custom = section.get("custom_tokenizer")
+def _tokenizer(nemo: NemoCheckpoint, notes: list[str]) -> CanaryTokenizer:
+    models, aggregate = _tokenizer_models(nemo, nemo.config)
+    custom = nemo.config["tokenizer"].get("custom_tokenizer")
     target = str(custom.get("_target_", "")).rsplit(".", 1)[-1] if isinstance(custom, Mapping) else ""
     if target and target not in _KNOWN_TOKENIZERS:
         notes.append(f"Its tokenizer class {target} is read as NeMo's own Canary tokenizer.")
-    kind = section.get("type")
-    if kind == "agg":
-        langs = section.get("langs")
-        if not isinstance(langs, Mapping) or not langs:
-            raise ConversionError("tokenizer.langs is missing or empty in the checkpoint's configuration.")
-        models = [(str(name), _artifact(nemo, part, f"tokenizer.langs.{name}")) for name, part in langs.items()]
-    elif kind == "bpe":
-        models = [("tokenizer", _artifact(nemo, section, "tokenizer"))]
-    else:
-        raise ConversionError(f"tokenizer.type={kind!r} is not supported; only 'agg' and 'bpe' are.")
     try:
-        tokenizer = CanaryTokenizer.from_models(models, aggregate=kind == "agg")
+        tokenizer = CanaryTokenizer.from_models(models, aggregate)
         for token in _NEEDED_TOKENS:
             tokenizer.special_id(token)
         return tokenizer
@@ -175,11 +164,37 @@ def _tokenizer(nemo: NemoCheckpoint, config: Mapping[str, Any], notes: list[str]
         raise ConversionError(f"The checkpoint's tokenizer cannot be used: {error}") from error
 
 
-def _artifact(nemo: NemoCheckpoint, section: Any, where: str) -> bytes:
+def _tokenizer_models(nemo: NemoCheckpoint, config: Mapping[str, Any]) -> tuple[list[tuple[str, bytes]], bool]:
+    """Names and SentencePiece models in the order of their ids, and whether they form an aggregate."""
+    section = config.get("tokenizer")
+    if not isinstance(section, Mapping):
+        raise ConversionError("The checkpoint's configuration lacks the section 'tokenizer'.")
+    kind = section.get("type")
+    if str(kind).lower() not in ("agg", "bpe"):  # as NeMo compares it
+        raise ConversionError(f"tokenizer.type={kind!r} is not supported; only 'agg' and 'bpe' are.")
+    if str(kind).lower() == "bpe":
+        return [("tokenizer", nemo.artifact(_reference(section, "tokenizer")))], False
+    langs = section.get("langs")
+    if not isinstance(langs, Mapping) or not langs:
+        raise ConversionError("tokenizer.langs is missing or empty in the checkpoint's configuration.")
+    if len(langs) > _MAX_PARTS:
+        raise ConversionError(f"tokenizer.langs has {len(langs)} parts; more than {_MAX_PARTS} make no sense.")
+    references = {str(name): _reference(part, f"tokenizer.langs.{name}") for name, part in langs.items()}
+    files = {reference: nemo.artifact(reference) for reference in dict.fromkeys(references.values())}
+    models = [(name, files[reference]) for name, reference in references.items()]
+    if (n_bytes := sum(len(model) for _, model in models)) > _MAX_TOKENIZERS:
+        raise ConversionError(
+            f"The checkpoint's tokenizers have {n_bytes} bytes; more than {_MAX_TOKENIZERS} make no sense. "
+            "Do not trust this file."
+        )
+    return models, True
+
+
+def _reference(section: Any, where: str) -> str:
     reference = section.get("model_path") if isinstance(section, Mapping) else None
     if not isinstance(reference, str):
         raise ConversionError(f"{where}.model_path is missing in the checkpoint's configuration.")
-    return nemo.artifact(reference)
+    return reference
 
 
 def _tokenizer_config(tokenizer: CanaryTokenizer) -> TokenizerConfig:
@@ -196,15 +211,27 @@ def _aligner_config(nemo: NemoCheckpoint, tokenizer: CanaryTokenizer, notes: lis
     config = nemo.timestamps_config
     if config is None:
         return None
-    theirs = _tokenizer(nemo, config, notes)
-    if theirs.model_protos() != tokenizer.model_protos():
-        raise ConversionError("The auxiliary CTC model has another tokenizer than the model; that is not supported.")
+    if _pieces(_tokenizer_models(nemo, config)[0]) != [tokenizer.piece(i) for i in range(tokenizer.size)]:
+        notes.append(
+            "Its auxiliary CTC model has another vocabulary than the model itself, so it is left out, and there is no "
+            "forced alignment with it. For times of words say --times-from attention (times_from='attention')."
+        )
+        return None
     values = dict(
         preprocessor=preprocessor_config(config),
         encoder=encoder_config(config),
-        tokenizer=_tokenizer_config(theirs),
+        tokenizer=_tokenizer_config(tokenizer),
     )
     return validated(AlignerConfig, values, "auxiliary CTC model's")
+
+
+def _pieces(models: list[tuple[str, bytes]]) -> list[str]:
+    """All pieces by their ids. A CTC model's tokenizer needs no special tokens."""
+    try:
+        tokenizer = CanaryTokenizer.from_models(models, aggregate=False)
+        return [tokenizer.piece(i) for i in range(tokenizer.size)]
+    except CanaryError as error:
+        raise ConversionError(f"The auxiliary CTC model's tokenizer cannot be used: {error}") from error
 
 
 def _output_size(nemo: NemoCheckpoint) -> int:

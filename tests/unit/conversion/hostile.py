@@ -354,6 +354,12 @@ PICKLE_CASES = (
     Case("pickle: an empty stack", _pickle(b"\x80\x02."), "makes no sense"),
     Case("pickle: no mark", _pickle(b"\x80\x02NNt."), "makes no sense"),
     Case("pickle: 200,000 levels", _pickle(b"\x80\x02)" + b"\x85" * 200_000 + b"."), "holds a tuple"),
+    Case("pickle: a million lists", _pickle(b"\x80\x02" + b"]" * 1_000_000 + b"."), "more than 400000 instructions"),
+    Case(
+        "pickle: 2 MB for 600 empty storages",
+        _weights(b.torch_zip(b"\x80\x02" + b"]" * (2 << 20) + b".", {str(i): b"" for i in range(600)})),
+        "bytes of pickle for 601 entries",
+    ),
     Case("pickle: doubling tuples", _pickle(b"\x80\x02)" + b"q\0h\0\x86" * 9000 + b"."), "holds a tuple"),
     Case(
         "pickle: doubling tuples as a key",

@@ -1,5 +1,6 @@
 """Conversions as a whole: every kind of checkpoint in every form, what is accounted for, what is refused."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ from conftest import MODELS, clip, loaded
 from mlx_canary import CanaryModel, ConversionConfig, ConversionError, convert, verify
 from mlx_canary.backend import mx
 from mlx_canary.conversion import converter
+from mlx_canary.conversion.nemo import open_nemo
+from mlx_canary.conversion.source import read_source
 from mlx_canary.types import Audio
 
 FORMS = {
@@ -286,20 +289,45 @@ def test_a_tokenizer_class_of_its_own_is_noted(tmp_path):
     )
 
 
-def test_the_auxiliary_model_must_have_the_model_s_tokenizer(tmp_path):
-    def other(members):
-        members["x_tokenizer.model"] = v.nemo_members("canary2-flash")[
-            "96bba64c97504c7193ef4872d7f7ad11_tokenizer.model"
-        ]
-
-    nemo = v.variant(
-        tmp_path / "x.nemo",
+def with_auxiliary_tokenizer(path: Path, proto: bytes) -> Path:
+    return v.variant(
+        path,
         "canary2-unified",
-        members=other,
+        members=lambda members: members.update({"x_tokenizer.model": proto}),
         aligner_config=lambda c: v.put(c, "tokenizer.model_path", "nemo:x_tokenizer.model"),
     )
-    with pytest.raises(ConversionError, match="another tokenizer"):
-        converted(nemo, tmp_path / "model")
+
+
+def test_an_auxiliary_model_with_another_vocabulary_is_left_out(tmp_path):
+    """A fine-tune may have changed the main one. The whole model was refused; here the other has no special tokens."""
+    other = v.nemo_members("canary2-flash")["96bba64c97504c7193ef4872d7f7ad11_tokenizer.model"]
+    nemo = with_auxiliary_tokenizer(tmp_path / "x.nemo", other)
+    report = converted(nemo, tmp_path / "model")
+    assert report.config.aligner is None
+    assert [note for note in report.notes if "no forced alignment with it" in note]
+    assert not (tmp_path / "model/aligner.safetensors").exists()
+    assert all(check.passed for check in verify(tmp_path / "model", nemo))
+    assert CanaryModel.from_pretrained(nemo).config == report.config
+
+
+def test_an_auxiliary_model_with_the_same_vocabulary_in_another_file_is_kept(tmp_path):
+    proto = loaded("canary2-unified").tokenizer.model_protos()[0][1]
+    unknown_field = b"\xc2\x3e\x01x"
+    report = converted(with_auxiliary_tokenizer(tmp_path / "x.nemo", proto + unknown_field), tmp_path / "model")
+    assert report.config.aligner is not None
+    assert report.notes == ()
+
+
+def test_a_tokenizer_type_in_capitals_will_do(tmp_path):
+    """NeMo compares it in small letters."""
+    for name in ("canary2-flash", "canary2-unified"):
+        nemo = v.variant(
+            tmp_path / f"{name}.nemo",
+            name,
+            config=lambda c: c["tokenizer"].update(type=c["tokenizer"]["type"].upper()),
+            aligner_config=(lambda c: c["tokenizer"].update(type="BPE")) if name == "canary2-unified" else None,
+        )
+        assert converted(nemo, tmp_path / name).config.tokenizer == loaded(name).config.tokenizer
 
 
 @pytest.mark.parametrize(
@@ -308,6 +336,10 @@ def test_the_auxiliary_model_must_have_the_model_s_tokenizer(tmp_path):
         (lambda c: c["tokenizer"].update(type="wpe"), "tokenizer.type='wpe' is not supported"),
         (lambda c: c["tokenizer"].update(langs={}), "tokenizer.langs is missing or empty"),
         (lambda c: c["tokenizer"]["langs"]["en"].pop("model_path"), "tokenizer.langs.en.model_path is missing"),
+        (
+            lambda c: c["tokenizer"].update(langs={f"l{i}": c["tokenizer"]["langs"]["en"] for i in range(300)}),
+            "tokenizer.langs has 300 parts; more than 256",
+        ),
         (lambda c: c["tokenizer"]["langs"].pop("spl_tokens"), "no sub-tokenizer 'spl_tokens'; it has: en, de"),
         (lambda c: v.put(c, "tokenizer.langs.en.model_path", "nemo:nothing.model"), "'nemo:nothing.model', but it has"),
         (lambda c: c["tokenizer"]["langs"].update({"../../x": c["tokenizer"]["langs"]["en"]}), "sub_tokenizers|name"),
@@ -319,6 +351,22 @@ def test_a_tokenizer_that_makes_no_sense_is_refused(change, message, tmp_path):
     with pytest.raises(ConversionError, match=message):
         converted(nemo, tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+def test_many_names_for_a_large_tokenizer_are_refused_before_it_is_copied(tmp_path):
+    """A megabyte on disk took gigabytes of memory: every name got a copy of its own."""
+    nemo = v.variant(
+        tmp_path / "x.nemo",
+        config=lambda c: c["tokenizer"].update(langs={f"l{i}": {"model_path": "nemo:t.model"} for i in range(200)}),
+        members=lambda members: members.update({"t.model": bytes(10 << 20)}),
+    )
+    with open_nemo(nemo) as checkpoint:
+        tracemalloc.start()
+        with pytest.raises(ConversionError, match="tokenizers have 2097152000 bytes; more than 33554432"):
+            read_source(checkpoint)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 32 << 20
 
 
 # Where it is written.
