@@ -1,7 +1,8 @@
 """The text of a model_config.yaml in, plain Python values out.
 
-Reads what OmegaConf reads: no tags, no dates, `1e-5` is a number, and a key may occur once. Depth and what
-aliases expand to are bounded before anything is built. Interpolations stay as they are: see interpolate.py.
+Reads what OmegaConf reads: no tags, no dates, `1e-5` is a number, and a key may occur once. Keys are texts, as they
+are written. Depth and what aliases expand to are bounded before anything is built, and integers have 64 bits.
+Interpolations stay as they are: see interpolate.py.
 """
 
 import re
@@ -14,6 +15,7 @@ from mlx_canary.errors import ConversionError
 _MAX_DEPTH = 20
 _MAX_NODES = 200_000
 _MAX_SCALAR = 1 << 16
+_MAX_INTEGER = 1 << 64
 # libyaml, where PyYAML was built with it, reads the 16,384 words of a vocabulary ten times faster.
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -32,9 +34,20 @@ class _Loader(_Base):  # type: ignore[misc]  # chosen at run time
             if isinstance(key, yaml.ScalarNode) and key.value in seen:
                 raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} occurs twice", problem_mark=key.start_mark)
             seen.add(key.value if isinstance(key, yaml.ScalarNode) else key)
+        self.flatten_mapping(node)  # the keys of `<<` join the others
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                key.tag = "tag:yaml.org,2002:str"
         return dict(super().construct_mapping(node, deep))
 
+    def construct_integer(self, node: yaml.ScalarNode) -> int:
+        value = int(self.construct_yaml_int(node))
+        if abs(value) >= _MAX_INTEGER:
+            raise yaml.MarkedYAMLError(problem="an integer of more than 64 bits", problem_mark=node.start_mark)
+        return value
 
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_integer)
 # YAML 1.1 takes `1e-5`, without a point, for a text.
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",

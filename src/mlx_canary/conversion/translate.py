@@ -118,7 +118,7 @@ def preprocessor_config(config: Mapping[str, Any]) -> PreprocessorConfig:
 def _samples(source: Section, seconds_key: str, default: float, samples_key: str, rate: Any) -> int:
     """A length given in seconds or, instead, in samples."""
     samples, seconds = source.take(samples_key, None), source.take(seconds_key, default)
-    value = samples if samples is not None else _float(seconds) * _float(rate)
+    value = _float(samples) if samples is not None else _float(seconds) * _float(rate)
     if not 0 < value < 1 << 20:
         raise ConversionError(f"{source.name}.{seconds_key}={seconds!r} gives a window of {value} samples.")
     return int(value)

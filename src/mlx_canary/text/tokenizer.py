@@ -196,7 +196,8 @@ def _processor(name: str, proto: bytes) -> sentencepiece.SentencePieceProcessor:
     processor = sentencepiece.SentencePieceProcessor()
     try:
         loaded = bool(proto) and processor.LoadFromSerializedProto(proto)
-    except RuntimeError:
+        processor.id_to_piece(list(range(processor.get_piece_size() if loaded else 0)))  # each of them is a text
+    except (RuntimeError, UnicodeDecodeError):
         loaded = False
     if not loaded:
         raise CheckpointError(f"The tokenizer {name!r} is not a SentencePiece model ({len(proto)} bytes).")
@@ -206,7 +207,7 @@ def _processor(name: str, proto: bytes) -> sentencepiece.SentencePieceProcessor:
 def _read_models(path: Path) -> tuple[list[tuple[str, bytes]], bool]:
     """The models of a `.model` file or of a converted checkpoint's folder, and whether they form an aggregate."""
     if path.is_file():
-        return [(path.stem, path.read_bytes())], False
+        return [(path.stem, _content(path))], False
     try:
         section = json.loads((path / "config.json").read_text(encoding="utf-8"))["tokenizer"]
         tokenizer = TokenizerConfig.model_validate(section)  # whose names are not paths to somewhere else
@@ -225,7 +226,14 @@ def _read_models(path: Path) -> tuple[list[tuple[str, bytes]], bool]:
     for _, file in files:
         if not file.is_file():
             raise CheckpointError(f"{path} lacks {file.relative_to(path)}; convert the checkpoint again.")
-    return [(name, file.read_bytes()) for name, file in files], aggregate
+    return [(name, _content(file)) for name, file in files], aggregate
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{file} cannot be read: {error.strerror}.") from error
 
 
 def tokenizer_file(name: str, aggregate: bool) -> str:

@@ -283,6 +283,7 @@ YAML_CASES = (
     Case("yaml: empty", _config(b""), "holds a NoneType"),
     Case("yaml: 5 MB", _config(b"#" * (5 << 20)), "make no sense"),
     Case("yaml: a number of 60,000 digits", _config(b"a: " + b"9" * 60_000 + b"\n"), "not valid YAML|no Canary"),
+    Case("yaml: a number of 6,000 hexadecimal digits", _config(b"a: 0x" + b"f" * 6000), "more than 64 bits"),
     Case("yaml: a value of 1 MB", _config(b"a: " + b"x" * (1 << 20) + b"\n"), "has a value of"),
     Case("yaml: interpolations that multiply", _config(_self_reference()), "refers to itself too often"),
 )

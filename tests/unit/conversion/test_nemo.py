@@ -126,6 +126,7 @@ def test_tensors_outlive_the_checkpoint(tmp_path: Path) -> None:
         ("-1.5", -1.5),
         (".inf", float("inf")),
         ("16000", 16000),
+        ("0xffffffffffffffff", 2**64 - 1),
         ("2024-01-02", "2024-01-02"),
         ("1.2.3", "1.2.3"),
         ("e5", "e5"),
@@ -138,6 +139,13 @@ def test_tensors_outlive_the_checkpoint(tmp_path: Path) -> None:
 def test_yaml_is_read_as_omegaconf_reads_it(text: str, value: object) -> None:
     """PyYAML alone takes 1e-5 for a text, and dates for dates."""
     assert load_yaml(f"key: {text}".encode(), "x.yaml") == {"key": value}
+
+
+def test_yaml_keys_are_texts_as_they_are_written() -> None:
+    """Norwegian is no `False`. Keys of other types once ended in tracebacks where they were listed."""
+    text = b"a: &a {no: 1, 5: 2}\nb: {<<: *a, null: 3, 1.5: 4, 2024-01-02: 5}\n"
+    first = {"no": 1, "5": 2}
+    assert load_yaml(text, "x.yaml") == {"a": first, "b": {**first, "null": 3, "1.5": 4, "2024-01-02": 5}}
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,8 @@ def test_what_we_do_not_compute_is_refused_by_its_key_and_value(path, value):
         ("preprocessor.sample_rate", -1, "gives a window of"),
         ("preprocessor.n_fft", 256, "does not fit|n_fft"),
         ("preprocessor.window_size", "wide", "'wide' where a number belongs"),
+        ("preprocessor.n_window_size", "wide", "'wide' where a number belongs"),
+        ("preprocessor.n_window_stride", {"a": 1}, "where a number belongs"),
         ("preprocessor.window_size", 1e9, "window_size=1000000000.0 gives a window of"),
         ("preprocessor.window_stride", 0, "window_stride=0 gives a window of"),
         ("preprocessor.preemph", 2.0, "preemph"),

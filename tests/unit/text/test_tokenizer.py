@@ -137,6 +137,14 @@ def test_a_file_that_is_no_model_is_refused(content, message, tmp_path):
         CanaryTokenizer(tmp_path / "x.model")
 
 
+def test_a_model_with_pieces_that_are_no_text_is_refused(tmp_path):
+    """SentencePiece loads it, and each look at such a piece ended in a UnicodeDecodeError."""
+    ((_, proto),) = loaded(UNIFIED).tokenizer.model_protos()
+    (tmp_path / "x.model").write_bytes(proto.replace("▁".encode(), b"\xff\xff\xff", 1))
+    with pytest.raises(CheckpointError, match="not a SentencePiece model"):
+        CanaryTokenizer(tmp_path / "x.model")
+
+
 @pytest.mark.parametrize(
     "config",
     [
