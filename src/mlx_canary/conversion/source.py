@@ -23,6 +23,7 @@ from mlx_canary.conversion.rename import Recipe, Tensor, aligner_recipes, check_
 from mlx_canary.conversion.translate import (
     decoder_config,
     decoding_config,
+    decoding_notes,
     encoder_config,
     longest_training_item,
     preprocessor_config,
@@ -92,7 +93,7 @@ def read_source(nemo: NemoCheckpoint, prompt_format: str | None = None) -> Sourc
         config=config,
         tokenizer=tokenizer,
         groups=tuple(groups),
-        notes=notes + _tied(nemo.tensors),
+        notes=notes + decoding_notes(nemo.config) + _tied(nemo.tensors),
     )
 
 

@@ -6,6 +6,7 @@ is absent, NeMo 3.0's own constructor default holds, because that is what NeMo w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -38,7 +39,21 @@ _INERT = {
                                    "vocab_size", "num_token_types", "library", "model_name", "pretrained",
                                    "_target_", "pre_ln_final_layer_norm"},
     "head": {"_target_", "activation", "hidden_size", "num_classes", "dropout", "use_transformer_init"},
+    # What a search returns beside its text, what NeMo never reads, and what the other kind of search would do.
+    "decoding": {"_target_", "beam", "greedy", "compute_hypothesis_token_set", "preserve_alignments", "confidence_cfg",
+                 "compute_langs", "temperature", "return_xattn_scores", "return_best_hypothesis",
+                 "compute_timestamps", "word_seperator", "segment_seperators", "segment_gap_threshold"},
+    # What decoding_notes is about is here too.
+    "decoding.beam": {"search_type", "len_pen", "max_generation_delta", "return_best_hypothesis",
+                      "preserve_alignments", "ngram_lm_model", "ngram_lm_alpha", "boosting_tree",
+                      "boosting_tree_alpha"},
+    "decoding.greedy": {"temperature", "n_samples", "max_generation_delta", "preserve_alignments",
+                        "preserve_token_confidence", "preserve_frame_confidence", "confidence_method_cfg"},
 }  # fmt: skip
+_SEARCHES = ("beam", "greedy")
+_MAX_BEAM_SIZE = 64
+# Where NeMo's BoostingTreeModelConfig takes its phrases from.
+_PHRASES = ("model_path", "key_phrases_file", "key_phrases_list", "key_phrase_items_list")
 
 
 @dataclass
@@ -228,17 +243,41 @@ def decoding_config(config: Mapping[str, Any]) -> DecodingConfig:
 
     NeMo reads the length penalty from `length_penalty` and ignores the `len_pen` that published files have.
     """
-    source = _optional(config, "decoding")
-    beam, greedy = _optional(source, "beam", "decoding."), _optional(source, "greedy", "decoding.")
-    strategy = source.get("strategy", "beam")
-    limits = beam if strategy == "beam" else greedy
+    source = Section("decoding", _optional(config, "decoding"))
+    strategy = source.take("strategy", "beam")
+    beam, greedy = (Section(f"decoding.{name}", _optional(source.values, name, "decoding.")) for name in _SEARCHES)
+    greedy.only("ngram_lm_model", (None,), None)
     translated = dict(
         strategy=strategy,
-        beam_size=beam.get("beam_size", 1),
-        length_penalty=_float(beam.get("length_penalty", 0.0)),
-        max_generation_delta=limits.get("max_generation_delta", -1),
+        beam_size=beam.take("beam_size", 1),
+        length_penalty=_float(beam.take("length_penalty", 0.0)),
+        max_generation_delta=(beam if strategy == "beam" else greedy).take("max_generation_delta", -1),
     )
-    return validated(DecodingConfig, translated, "decoding")
+    for part in (source, beam, greedy):
+        part.finish()
+    decoding = validated(DecodingConfig, translated, "decoding")
+    if decoding.beam_size > _MAX_BEAM_SIZE:
+        raise ConversionError(f"decoding.beam.beam_size={decoding.beam_size} is too many; at most {_MAX_BEAM_SIZE} is.")
+    if not math.isfinite(decoding.length_penalty):
+        raise ConversionError(f"decoding.beam.length_penalty={decoding.length_penalty} is no finite number.")
+    return decoding
+
+
+def decoding_notes(config: Mapping[str, Any]) -> list[str]:
+    """What the checkpoint wants of its decoding and does not get unless it is asked for."""
+    source = _optional(config, "decoding")
+    beam, greedy = (_optional(source, name, "decoding.") for name in _SEARCHES)
+    wanted: list[tuple[str, str]] = []
+    if source.get("strategy", "beam") != "beam":
+        if greedy.get("temperature") is not None:
+            wanted.append(("greedy.temperature", "--temperature"))
+    else:
+        if beam.get("ngram_lm_model") is not None:
+            wanted.append(("beam.ngram_lm_model", "--lm"))
+        tree = _optional(beam, "boosting_tree", "decoding.beam.")
+        if any(tree.get(key) for key in _PHRASES):
+            wanted.append(("beam.boosting_tree", "--boost"))
+    return [f"Its decoding.{key} is not followed; ask for it with {option} if you want it." for key, option in wanted]
 
 
 def _optional(config: Mapping[str, Any], name: str, under: str = "") -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ from mlx_canary.conversion.nemo import open_nemo
 from mlx_canary.conversion.translate import (
     decoder_config,
     decoding_config,
+    decoding_notes,
     encoder_config,
     preprocessor_config,
     prompt_config,
@@ -136,7 +137,11 @@ def test_what_we_do_not_compute_is_refused_by_its_key_and_value(path, value):
         ("decoding.strategy", "maes", "strategy"),
         ("decoding.strategy", None, "strategy"),
         ("decoding.beam.beam_size", 0, "beam_size"),
+        ("decoding.beam.beam_size", 65, "beam_size=65 is too many; at most 64"),
         ("decoding.beam.max_generation_delta", "many", "max_generation_delta"),
+        ("decoding.beam.length_penalty", float("nan"), "length_penalty=nan is no finite number"),
+        ("decoding.beam.length_penalty", float("inf"), "length_penalty=inf is no finite number"),
+        ("decoding.greedy", {"ngram_lm_model": "x"}, "ngram_lm_model='x' is not supported"),
     ],
 )
 def test_numbers_that_make_no_sense_are_refused(path, value, message):
@@ -144,7 +149,9 @@ def test_numbers_that_make_no_sense_are_refused(path, value, message):
         translated(changed((path, value)))
 
 
-@pytest.mark.parametrize("section", ["preprocessor", "encoder", "transf_decoder", DECODER, "head"])
+@pytest.mark.parametrize(
+    "section", ["preprocessor", "encoder", "transf_decoder", DECODER, "head", "decoding", "decoding.beam"]
+)
 def test_keys_that_nobody_knows_are_refused(section):
     """They might change the result, as a new kind of attention would."""
     with pytest.raises(ConversionError, match=rf"unknown keys in {section}: new_one, newer_one\."):
@@ -237,6 +244,63 @@ def test_without_a_decoding_section_nemo_s_defaults_hold(value):
         "length_penalty": 0.0,
         "max_generation_delta": -1,
     }
+
+
+SETTINGS = {
+    "strategy": "beam",
+    "compute_hypothesis_token_set": False,
+    "preserve_alignments": None,
+    "confidence_cfg": {"preserve_frame_confidence": False, "method_cfg": {"name": "entropy"}},
+    "compute_langs": False,
+    "greedy": {
+        "temperature": None,
+        "max_generation_delta": -1,
+        "preserve_alignments": False,
+        "preserve_token_confidence": False,
+        "confidence_method_cfg": {"name": "entropy"},
+        "n_samples": 1,
+    },
+    "beam": {
+        "beam_size": 1,
+        "search_type": "default",
+        "len_pen": 1.0,
+        "max_generation_delta": -1,
+        "return_best_hypothesis": True,
+        "preserve_alignments": False,
+        "ngram_lm_model": None,
+        "ngram_lm_alpha": 0.0,
+        "boosting_tree": {"model_path": None, "key_phrases_file": None, "key_phrases_list": None, "context_score": 1.0},
+        "boosting_tree_alpha": 0.0,
+    },
+    "temperature": 1.0,
+    "return_xattn_scores": False,
+}
+
+
+def test_all_of_nemo_s_settings_are_known_and_its_defaults_need_no_note():
+    """As NeMo 3.0 writes them once somebody has changed the strategy."""
+    config = changed(("decoding", SETTINGS))
+    assert decoding_config(config) == decoding_config(changed(("decoding", None)))
+    assert decoding_notes(config) == decoding_notes(changed(("decoding", None))) == []
+
+
+@pytest.mark.parametrize(
+    ("strategy", "path", "value", "option"),
+    [
+        ("greedy", "decoding.greedy.temperature", 0.9, "--temperature"),
+        ("beam", "decoding.beam.ngram_lm_model", "lm.arpa", "--lm"),
+        ("beam", "decoding.beam.boosting_tree", {"key_phrases_list": ["NVIDIA"]}, "--boost"),
+        ("beam", "decoding.greedy.temperature", 0.9, None),
+        ("greedy_batch", "decoding.beam.ngram_lm_model", "lm.arpa", None),
+    ],
+)
+def test_what_is_not_followed_is_said_where_nemo_would_do_it(strategy, path, value, option):
+    config = changed(("decoding", copy.deepcopy(SETTINGS)), ("decoding.strategy", strategy))
+    *_, section, key = path.split(".")
+    config["decoding"][section][key] = value
+    assert decoding_config(config).strategy == strategy
+    notes = decoding_notes(config)
+    assert notes == ([f"Its {path} is not followed; ask for it with {option} if you want it."] if option else [])
 
 
 @pytest.mark.parametrize("value", ["beam", 3, ["beam"]])
