@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import sys
@@ -31,6 +32,14 @@ os.environ.update(HF_ENDPOINT="http://127.0.0.1:9", MLX_CANARY_CACHE=_CACHE.name
 
 # The adapter that compares the package with NeMo's recordings serves the tests too.
 sys.path.insert(0, str(ROOT / "tools"))
+
+
+def without_privileges() -> None:
+    """Root may write anywhere; without these two capabilities it has to keep to the permissions."""
+    pr_capbset_drop, dac_override, dac_read_search = 24, 1, 2
+    libc = ctypes.CDLL(None)
+    for capability in (dac_override, dac_read_search):
+        libc.prctl(pr_capbset_drop, capability, 0, 0, 0)
 
 
 @cache

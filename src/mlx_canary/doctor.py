@@ -150,7 +150,7 @@ def _cache() -> Finding:
         folder = cache_folder()
     except CanaryError as error:
         return Finding("Model cache", False, "nowhere", str(error))
-    existing = next((parent for parent in (folder, *folder.parents) if parent.exists()), Path("/"))
+    existing = next((parent for parent in (folder, *folder.parents) if os.path.exists(parent)), Path("/"))
     models = [f"{entry.model} ({size_text(entry.n_bytes)})" for entry in cached_models()]
     found = f"{folder}: {', '.join(models) or 'no models yet'}; {size_text(shutil.disk_usage(existing).free)} free"
     if not existing.is_dir() or not os.access(existing, os.W_OK):

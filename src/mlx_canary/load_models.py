@@ -6,6 +6,7 @@ Loading is strict: every tensor in the file is used once and every parameter is 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -112,7 +113,7 @@ def load_config(source: str | Path, progress: Progress | None = None) -> ModelCo
 
 
 def _is_converted(path: Path) -> bool:
-    return path.is_dir() and (path / CONFIG).is_file() and not (path / "model_config.yaml").exists()
+    return os.path.isfile(path / CONFIG) and not os.path.exists(path / "model_config.yaml")
 
 
 def locate(source: str | Path, progress: Progress | None = None) -> Path:

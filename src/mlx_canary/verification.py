@@ -6,6 +6,7 @@ one failed has failed too.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from mlx_canary.backend import mx
-from mlx_canary.config import ModelConfig
+from mlx_canary.config import ModelConfig, WeightsConfig
 from mlx_canary.conversion import safetensors
 from mlx_canary.conversion.files import weights_files
 from mlx_canary.conversion.nemo import open_nemo
@@ -25,6 +26,7 @@ from mlx_canary.load_models import LoadedModel, check_tensors, load_folder, read
 from mlx_canary.network.build import build_network, parameters
 from mlx_canary.network.canary import CanaryNetwork
 from mlx_canary.network.ctc import CTCNetwork
+from mlx_canary.requests import default_language
 from mlx_canary.text.prompt import Prompt, encode_prompt
 from mlx_canary.text.tokenizer import CanaryTokenizer
 
@@ -73,6 +75,8 @@ def _run(name: str, step: Callable[[], str]) -> Check:
         return Check(name, True, step())
     except CanaryError as error:
         return Check(name, False, str(error))
+    except OSError as error:
+        return Check(name, False, f"{error.filename} cannot be read: {error.strerror}")
     except (ValueError, RuntimeError) as error:  # MLX's, for numbers that each alone are possible
         return Check(name, False, f"computing ended with: {error}")
 
@@ -180,10 +184,10 @@ class _Checks:
         return f"{len(pieces)} pieces"
 
     def prompt(self) -> str:
-        languages = self.config.languages
-        spoken = languages.spoken if languages is not None else ("en",)
+        tokenizer, languages = self.loaded.tokenizer, self.config.languages
+        spoken = languages.spoken if languages is not None else (_some_language(self.config, tokenizer),)
         for code in spoken:
-            ids = encode_prompt(Prompt(code, code), self.config.prompt.format, self.loaded.tokenizer)
+            ids = encode_prompt(Prompt(code, code), self.config.prompt.format, tokenizer)
             if max(ids) >= self.config.decoder.output_size:
                 raise CheckpointError(f"the prompt for {code} has ids beyond the decoder's outputs")
         return f"{self.config.prompt.format}, {len(ids)} tokens, for {', '.join(spoken)}"
@@ -194,8 +198,12 @@ class _Checks:
         self._loaded = None  # or the weights would be in memory twice
         with open_nemo(nemo_file) as nemo:
             source = read_source(nemo, self.config.prompt.format)
-            if source.config.model_copy(update={"weights": weights}) != self.config:
+            if _without_names(source.config) != _without_names(self.config):
                 raise CheckpointError(f"config.json does not say what {nemo_file.name} says; is it another checkpoint?")
+            pairs = zip(CanaryTokenizer(self.folder).model_protos(), source.tokenizer.model_protos(), strict=True)
+            for (name, ours), (_, theirs) in pairs:
+                if ours != theirs:
+                    raise CheckpointError(f"the SentencePiece model {name!r} is not that of {nemo_file.name}")
             for file, group in zip(weights_files(self.config), source.groups, strict=True):
                 stored = mx.load(str(_existing(self.folder / file.name)))
                 assert isinstance(stored, dict)
@@ -205,7 +213,24 @@ class _Checks:
                         raise CheckpointError(f"{name} differs from what {nemo_file.name} gives")
                     n_compared += 1
                     nemo.release_pages()
-        return f"{n_compared} tensors are what {nemo_file.name} gives"
+        return f"{n_compared} tensors and the tokenizer are what {nemo_file.name} gives"
+
+
+def _without_names(config: ModelConfig) -> ModelConfig:
+    """What does not follow from a checkpoint's file name, nor from how it was converted."""
+    source = config.source.model_copy(update=dict(file="", license=None))
+    dtype = WeightsConfig(layout="mlx", dtype="float32", quantization=None)
+    return config.model_copy(update=dict(name="", source=source, languages=None, weights=dtype))
+
+
+def _some_language(config: ModelConfig, tokenizer: CanaryTokenizer) -> str:
+    """A language for the prompt of a checkpoint that does not say which it knows: its default, or any with a tag."""
+    tags = (re.fullmatch(r"<\|([a-z]{2})\|>", token) for token in tokenizer.special_tokens)
+    codes = [tag[1] for tag in tags if tag]
+    if not codes:
+        raise CheckpointError("the tokenizer has no tag of a language, such as <|en|>")
+    default = default_language(config)
+    return default if default in codes else codes[0]
 
 
 def _networks(loaded: LoadedModel) -> list[CanaryNetwork | CTCNetwork]:

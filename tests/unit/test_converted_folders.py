@@ -3,12 +3,14 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from conftest import DATA
+from conftest import DATA, without_privileges
 
 from mlx_canary import CanaryModel, CanaryTokenizer, CheckpointError, ConversionConfig, ConversionError, convert, verify
 from mlx_canary.backend import mx
@@ -206,6 +208,54 @@ def test_tokenizers_that_are_swapped_are_noticed(folder):
     swap("tokenizers/de.model", "tokenizers/es.model")(folder)
     failed = {check.name: check.detail for check in verify(folder) if not check.passed}
     assert "vocab.txt" in failed[TOKENIZER]
+
+
+def test_swapped_tokenizers_with_their_vocabulary_are_found_with_the_source(folder):
+    """Then nothing in the folder contradicts anything else, and no weight differs."""
+    swap("tokenizers/de.model", "tokenizers/fr.model")(folder)
+    tokenizer = CanaryTokenizer(folder)
+    pieces = "".join(f"{tokenizer.piece(i)}\n" for i in range(tokenizer.size))
+    (folder / "vocab.txt").write_text(pieces, encoding="utf-8")
+    assert all(check.passed for check in verify(folder))
+    (failed,) = [check for check in verify(folder, MODELS / "canary2-flash.nemo") if not check.passed]
+    assert failed.detail == "the SentencePiece model 'de' is not that of canary2-flash.nemo"
+
+
+def test_a_source_that_was_renamed_is_still_the_source(whole, tmp_path):
+    """Name, licence and languages may follow from the file's name; once that was another checkpoint then."""
+    renamed = Path(shutil.copy(MODELS / "canary2-flash.nemo", tmp_path / "mine.nemo"))
+    assert all(check.passed for check in verify(whole, renamed))
+    edit("languages", {"spoken": ["en"], "translation": "none", "translated": [], "pnc_switch": True})(
+        copy := Path(shutil.copytree(whole, tmp_path / "copy"))
+    )
+    assert all(check.passed for check in verify(copy, renamed))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="drops Linux capabilities")
+@pytest.mark.parametrize(
+    "name", ["config.json", "model.safetensors", "vocab.txt", "tokenizers/en.model", "tokenizers", "."]
+)
+def test_files_that_may_not_be_read_are_named(name, folder):
+    """Once tracebacks: verify promises failed checks, and loading an error of ours."""
+    (folder / name).chmod(0)
+    code = (
+        "import sys; from mlx_canary import CanaryModel, CanaryTokenizer, verify; from mlx_canary.errors import *\n"
+        "for read in (CanaryModel.from_pretrained, CanaryTokenizer):\n"
+        "    try: read(sys.argv[1])\n"
+        "    except CanaryError as error: print(error)\n"
+        "print([check.detail for check in verify(sys.argv[1]) if not check.passed])\n"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code, str(folder)],
+        capture_output=True,
+        text=True,
+        preexec_fn=without_privileges,
+        timeout=60,
+    )
+    (folder / name).chmod(0o755)
+    assert process.stderr == ""
+    assert "ermission" in process.stdout
+    assert process.stdout.splitlines()[-1] != "[]"
 
 
 @pytest.mark.parametrize("parts", [[{"name": "../../en", "size": 3}], [], 5, None])

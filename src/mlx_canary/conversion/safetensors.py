@@ -96,9 +96,12 @@ def read(path: Path) -> dict[str, StoredTensor]:
     """The tensors of a file, in the file until they are read.
 
     Raises:
-        CheckpointError: The header or a tensor's place makes no sense, or the file is cut off.
+        CheckpointError: The header or a tensor's place makes no sense, or the file is cut off or cannot be read.
     """
-    data = MappedFile(path).view()
+    try:
+        data = MappedFile(path).view()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from error
     length = int.from_bytes(data[:8], "little")
     if not 2 <= length <= min(_MAX_HEADER, len(data) - 8):
         raise CheckpointError(f"{path.name} is not a safetensors file, or is cut off: header of {length} bytes.")

@@ -7,6 +7,7 @@ Knows nothing about prompts.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -206,8 +207,8 @@ def _processor(name: str, proto: bytes) -> sentencepiece.SentencePieceProcessor:
 
 def _read_models(path: Path) -> tuple[list[tuple[str, bytes]], bool]:
     """The models of a `.model` file or of a converted checkpoint's folder, and whether they form an aggregate."""
-    if path.is_file():
-        return [(path.stem, _content(path))], False
+    if os.path.isfile(path):  # False where it may not be looked at
+        return [(path.stem, _content(path, path.parent))], False
     try:
         section = json.loads((path / "config.json").read_text(encoding="utf-8"))["tokenizer"]
         tokenizer = TokenizerConfig.model_validate(section)  # whose names are not paths to somewhere else
@@ -223,15 +224,14 @@ def _read_models(path: Path) -> tuple[list[tuple[str, bytes]], bool]:
         if aggregate
         else [("tokenizer", path / tokenizer_file("tokenizer", aggregate))]
     )
-    for _, file in files:
-        if not file.is_file():
-            raise CheckpointError(f"{path} lacks {file.relative_to(path)}; convert the checkpoint again.")
-    return [(name, _content(file)) for name, file in files], aggregate
+    return [(name, _content(file, path)) for name, file in files], aggregate
 
 
-def _content(file: Path) -> bytes:
+def _content(file: Path, folder: Path) -> bytes:
     try:
         return file.read_bytes()
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{folder} lacks {file.relative_to(folder)}; convert the checkpoint again.") from error
     except OSError as error:
         raise CheckpointError(f"{file} cannot be read: {error.strerror}.") from error
 

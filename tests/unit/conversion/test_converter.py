@@ -369,6 +369,19 @@ def test_many_names_for_a_large_tokenizer_are_refused_before_it_is_copied(tmp_pa
     assert peak < 32 << 20
 
 
+def test_a_prompt_without_english_is_verified_too(tmp_path):
+    """The languages of a single tokenizer are not known, and not every one has a tag for English."""
+
+    def without_english(members):
+        for name in members:
+            if name.endswith("tokenizer.model"):
+                members[name] = members[name].replace(b"<|en|>", b"<|EN|>")
+
+    nemo = v.variant(tmp_path / "x.nemo", "canary2-unified", members=without_english)
+    assert converted(nemo, tmp_path / "model").config.languages is None
+    assert [check for check in verify(tmp_path / "model", nemo) if not check.passed] == []
+
+
 # Where it is written.
 
 

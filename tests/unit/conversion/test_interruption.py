@@ -1,6 +1,5 @@
 """Conversions that are killed, that run out of disk, that may not write; and how much memory one takes."""
 
-import ctypes
 import os
 import resource
 import signal
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import variants as v
+from conftest import without_privileges
 from make_random_checkpoint import Sizes, write_checkpoint
 
 from mlx_canary import CanaryModel, verify
@@ -111,14 +111,6 @@ def test_a_disk_that_fills_up_leaves_nothing(large, tmp_path):
     assert process.returncode == 1
     assert said == f"Error: Cannot write {tmp_path / 'model'}: File too large. Nothing was left behind.\n"
     assert list(tmp_path.iterdir()) == []
-
-
-def without_privileges() -> None:
-    """Root may write anywhere; without these two capabilities it has to keep to the permissions."""
-    pr_capbset_drop, dac_override, dac_read_search = 24, 1, 2
-    libc = ctypes.CDLL(None)
-    for capability in (dac_override, dac_read_search):
-        libc.prctl(pr_capbset_drop, capability, 0, 0, 0)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="drops Linux capabilities")
