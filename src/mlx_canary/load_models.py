@@ -23,7 +23,7 @@ from mlx_canary.conversion.names import CONFIG
 from mlx_canary.conversion.nemo import NemoCheckpoint, open_nemo
 from mlx_canary.conversion.source import TensorGroup, read_source, tensor_group
 from mlx_canary.conversion.translate import describe
-from mlx_canary.conversion.weights import our_tensors
+from mlx_canary.conversion.weights import checked, our_tensors
 from mlx_canary.errors import CheckpointError, ConversionError, ModelNotFoundError
 from mlx_canary.hub.download import Progress
 from mlx_canary.hub.fetch import fetch
@@ -170,7 +170,7 @@ def load_nemo(path: Path) -> LoadedModel:
         source = read_source(nemo)
         files = zip(weights_files(source.config), source.groups, strict=True)
         filled = [
-            _assign(file, _one_by_one(our_tensors(group, file.expected, source.config.weights), nemo))
+            _assign(file, _one_by_one(our_tensors(checked(group), file.expected, source.config.weights), nemo))
             for file, group in files
         ]
     return _joined(source.config, source.tokenizer, filled)

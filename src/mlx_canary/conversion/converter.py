@@ -9,7 +9,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from mlx_canary.backend import mx, nn
@@ -22,8 +22,7 @@ from mlx_canary.conversion.names import CONFIG
 from mlx_canary.conversion.nemo import NemoCheckpoint, open_nemo
 from mlx_canary.conversion.output_folder import check_target, new_folder, sweep
 from mlx_canary.conversion.source import SourceModel, TensorGroup, read_source
-from mlx_canary.conversion.tensors import Array, LazyTensor
-from mlx_canary.conversion.weights import layout_of, tensors_of
+from mlx_canary.conversion.weights import checked, layout_of, tensors_of
 from mlx_canary.errors import ConversionError
 from mlx_canary.text.tokenizer import CanaryTokenizer, tokenizer_file
 
@@ -155,34 +154,9 @@ def _write_weights(
                 progress(written, total)
 
     for job in jobs:
-        group = _checked(job.group) if config.check_bytes else job.group
+        group = checked(job.group) if config.check_bytes else job.group
         tensors = tensors_of(group, job.file.expected, ours.weights)
         safetensors.write(folder / job.file.name, counted(tensors), job.layout)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _CheckedTensor:
-    """A tensor whose bytes are compared with their checksum when it is read, so that the disk reads them once."""
-
-    tensor: LazyTensor
-    checked: set[str]  # storages
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.tensor.shape
-
-    def read(self) -> Array:
-        if self.tensor.storage_key not in self.checked:
-            self.tensor.check()
-            self.checked.add(self.tensor.storage_key)
-        return self.tensor.read()
-
-
-def _checked(group: TensorGroup) -> TensorGroup:
-    """A damaged download gives a model that talks nonsense; the checksums tell."""
-    checked: set[str] = set()
-    lazy = [(name, tensor) for name, tensor in group.tensors.items() if isinstance(tensor, LazyTensor)]
-    return replace(group, tensors={name: _CheckedTensor(tensor, checked) for name, tensor in lazy})
 
 
 def _write_texts(folder: Path, tokenizer: CanaryTokenizer, ours: ModelConfig, config: ConversionConfig) -> None:

@@ -89,7 +89,7 @@ class LazyTensor:
         if zlib.crc32(self._storage) != self._crc:
             raise ConversionError(
                 f"The bytes of tensor {self.name!r} do not match their checksum: the file is damaged. "
-                "Download it again."
+                "Download it again; if it was written without checksums, convert it with --no-checksums."
             )
 
     def _stored(self) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from mlx_canary.config import WeightsConfig
 from mlx_canary.conversion.files import Expected
 from mlx_canary.conversion.rename import Array, make
 from mlx_canary.conversion.source import TensorGroup
+from mlx_canary.conversion.tensors import LazyTensor
 from mlx_canary.errors import ConversionError
 
 
@@ -110,3 +112,31 @@ def tensors_of(group: TensorGroup, expected: Expected, weights: WeightsConfig) -
     if weights.layout == "nemo":
         return _preserved_tensors(group, expected, weights)
     return our_tensors(group, expected, weights)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _CheckedTensor:
+    """A tensor whose bytes are compared with their checksum when it is read, so that the disk reads them once."""
+
+    tensor: LazyTensor
+    checked: set[str]  # storages
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.tensor.shape
+
+    def read(self) -> Array:
+        if self.tensor.storage_key not in self.checked:
+            self.tensor.check()
+            self.checked.add(self.tensor.storage_key)
+        return self.tensor.read()
+
+
+def checked(group: TensorGroup) -> TensorGroup:
+    """The same tensors, which raise a ConversionError where the bytes are not those that torch wrote.
+
+    A damaged download would give a model that talks nonsense.
+    """
+    checked: set[str] = set()
+    lazy = [(name, tensor) for name, tensor in group.tensors.items() if isinstance(tensor, LazyTensor)]
+    return replace(group, tensors={name: _CheckedTensor(tensor, checked) for name, tensor in lazy})

@@ -261,6 +261,8 @@ def test_damaged_bytes_are_noticed_by_their_checksum(tmp_path):
     with pytest.raises(ConversionError, match=r"'encoder\.layers\.1\.norm_out\.weight' do not match their checksum"):
         converted(tmp_path / "canary2-flash.nemo", tmp_path / "model")
     assert not (tmp_path / "model").exists()
+    with pytest.raises(ConversionError, match="do not match their checksum"):  # once loaded without a word
+        CanaryModel.from_pretrained(tmp_path / "canary2-flash.nemo")
     converted(tmp_path / "canary2-flash.nemo", tmp_path / "model", check_bytes=False)
     (equality,) = [c for c in verify(tmp_path / "model", v.MODELS / "canary2-flash.nemo") if not c.passed]
     assert "norm_out.weight differs" in equality.detail
