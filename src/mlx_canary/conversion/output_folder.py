@@ -16,19 +16,38 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from mlx_canary.config import FORMAT_VERSION
-from mlx_canary.conversion.names import CONFIG, OURS, WEIGHTS
+from mlx_canary.conversion.names import ALIGNER_WEIGHTS, CONFIG, OURS, WEIGHTS
 from mlx_canary.errors import ConversionError
 
 
 def format_version(path: Path) -> object:
     """What a config.json says of the form of our checkpoints; None if it is nothing of ours."""
+    return _read(path).get("format_version")
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a folder is a conversion in today's form, with all files that its config.json calls for."""
+    config = _read(folder / CONFIG)
+    if config.get("format_version") != FORMAT_VERSION:
+        return False
+    names = [WEIGHTS, ALIGNER_WEIGHTS] if config.get("aligner") else [WEIGHTS]
+    try:
+        parts = [part["name"] for part in config["tokenizer"]["sub_tokenizers"]]
+        names += [f"tokenizers/{part}.model" for part in parts] or ["tokenizer.model"]
+    except (KeyError, TypeError):
+        pass  # whoever loads it says what is wrong with it
+    return all(os.path.isfile(folder / name) for name in names)
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        return None
-    return values.get("format_version") if isinstance(values, dict) else None
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 def check_target(target: Path, overwrite: bool) -> None:

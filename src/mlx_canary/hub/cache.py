@@ -11,9 +11,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlx_canary.config import FORMAT_VERSION
-from mlx_canary.conversion.names import CONFIG, WEIGHTS
-from mlx_canary.conversion.output_folder import format_version
+from mlx_canary.conversion.output_folder import is_complete
 from mlx_canary.errors import ModelNotFoundError
 from mlx_canary.hub.names import HubModel, model_of_folder
 
@@ -50,11 +48,7 @@ def downloads_folder() -> Path:
 def find(model: HubModel) -> Path | None:
     """The folder of a model that is in the cache."""
     folder = cache_folder() / model.folder
-    try:
-        there = (folder / WEIGHTS).is_file()
-    except OSError:  # not allowed
-        return None
-    return folder if there and format_version(folder / CONFIG) == FORMAT_VERSION else None
+    return folder if is_complete(folder) else None
 
 
 def cached_models() -> list[CachedModel]:

@@ -422,11 +422,13 @@ def test_waiting_for_another_is_told(hub: FakeHub) -> None:
     assert told.calls == [("Waiting for another process that gets nvidia/canary-180m-flash", 0, 0)]
 
 
-@pytest.mark.parametrize("damage", ["lacks its weights", "has an old format", "is empty"])
+@pytest.mark.parametrize("damage", ["lacks its weights", "lacks a tokenizer", "has an old format", "is empty"])
 def test_an_unusable_model_in_the_cache_is_made_again(hub: FakeHub, damage: str) -> None:
     folder = fetch(FLASH)
     if damage == "lacks its weights":
         (folder / "model.safetensors").unlink()
+    elif damage == "lacks a tokenizer":
+        (folder / "tokenizers/en.model").unlink()
     elif damage == "has an old format":
         (folder / "config.json").write_text('{"format_version": 0}')
     else:
