@@ -33,13 +33,14 @@ _TELLS_DURATION = {"aiff", "avi", "caf", "flac", "matroska", "mov", "ogg", "wav"
 _RIFF_UNKNOWN = 0x7FFFF000
 
 
-def declared_seconds(container: Any, track: Any, file: IO[bytes]) -> float | None:
-    """How long the file says its sound is; None where it does not say.
+def declared_seconds(container: Any, track: Any, file: IO[bytes], delay: float) -> float | None:
+    """How long the file says its sound is, from where the recording begins; None where it does not say.
 
     Args:
         container: PyAV's open container.
         track: The sound track in it.
         file: The file itself; its position is kept.
+        delay: Seconds from the beginning of the recording to that of the track.
     """
     if not _TELLS_DURATION.intersection(container.format.name.split(",")):
         return None
@@ -48,7 +49,7 @@ def declared_seconds(container: Any, track: Any, file: IO[bytes]) -> float | Non
         # FFmpeg takes the duration of such a file from what is there.
         return n_bytes * 8 / float(bit_rate)
     if track.duration is not None:
-        return float(track.duration * track.time_base)
+        return delay + float(track.duration * track.time_base)
     if len(container.streams) == 1 and container.duration is not None:
         return float(container.duration / av.time_base)
     return None

@@ -16,6 +16,7 @@ import numpy as np
 
 from mlx_canary.audio.containers import READABLE, declared_seconds, describe_unreadable
 from mlx_canary.audio.samples import Samples, check_sample_rate, check_samples, to_float
+from mlx_canary.audio.timeline import Timeline
 from mlx_canary.errors import AudioError
 
 logger = logging.getLogger("mlx_canary")
@@ -23,19 +24,23 @@ logger = logging.getLogger("mlx_canary")
 # Seconds that may be missing before that is worth a word: joins between tracks, a last packet cut in two.
 _TOLERATED_LOSS = 0.5
 
+_SILENCE_BLOCK = 2**16  # samples; a long gap takes no more memory than a short one
+
 
 @dataclass
 class _Progress:
     """What became of the file so far.
 
     Attributes:
-        seconds: Sound decoded.
+        seconds: Sound decoded, and silence put in its gaps.
+        gap_seconds: Silence put between frames, because their times leave it open.
         lost_seconds: Sound in packets that could not be decoded.
         stopped: Whether reading broke off before the end of the file.
         error: The last thing that went wrong.
     """
 
     seconds: float = 0.0
+    gap_seconds: float = 0.0
     lost_seconds: float = 0.0
     stopped: bool = False
     error: Exception | None = None
@@ -44,9 +49,10 @@ class _Progress:
 def decode(file: IO[bytes], name: str) -> Iterator[tuple[Samples, int]]:
     """Decode the sound of a file, piece by piece.
 
-    Of several sound tracks the one marked as default is taken, else the first. Damaged parts are left out,
-    and a file that ends early gives what is there; both are logged as a warning. A file of sound without any
-    samples gives no pieces.
+    Of several sound tracks the one marked as default is taken, else the first. Where it begins later than the
+    recording, or its times have gaps, there is silence. Damaged parts are silent too where packets have times
+    (MP4, MKV, WebM ...), and left out elsewhere; a file that ends early gives what is there. Gaps and damage
+    are logged as a warning. A file of sound without any samples gives no pieces.
 
     Args:
         file: Seekable and open for reading.
@@ -63,10 +69,13 @@ def decode(file: IO[bytes], name: str) -> Iterator[tuple[Samples, int]]:
     progress = _Progress()
     with _open_container(file, name) as container:
         track = _sound_track(container, name)
+        timeline = Timeline(container, track)
         is_float_pcm = track.codec_context.name.startswith("pcm_f")
         for frame in _packed(_frames(container, track, progress)):
             rate = check_sample_rate(frame.sample_rate, name)
             samples = _to_channels(frame)
+            for silence in _silence(timeline.gap(frame.time, progress.seconds), len(samples), rate, progress):
+                yield silence, rate
             if is_float_pcm:
                 check_samples(samples, rate, name, start=progress.seconds)
             elif not np.isfinite(samples).all():  # what a lossy decoder may make of damage
@@ -75,7 +84,8 @@ def decode(file: IO[bytes], name: str) -> Iterator[tuple[Samples, int]]:
                 progress.error = ValueError("samples that are not finite")
             progress.seconds += samples.shape[1] / rate
             yield samples, rate
-        _report(progress, declared_seconds(container, track, file), name)
+        declared = declared_seconds(container, track, file, timeline.delay)
+        _report(progress, declared, name)
 
 
 def _open_container(file: IO[bytes], name: str) -> Any:
@@ -187,9 +197,20 @@ def _to_channels(frame: Any) -> Samples:
     return samples  # (C, n)
 
 
+def _silence(seconds: float, n_channels: int, rate: int, progress: _Progress) -> Iterator[Samples]:
+    """Zeros (C, n) for a gap, which is noted."""
+    if progress.seconds:
+        progress.gap_seconds += seconds
+    n_samples = round(seconds * rate)
+    progress.seconds += n_samples / rate
+    for start in range(0, n_samples, _SILENCE_BLOCK):
+        yield np.zeros((n_channels, min(_SILENCE_BLOCK, n_samples - start)), np.float32)
+
+
 def _report(progress: _Progress, declared: float | None, name: str) -> None:
     """Say what is missing from what was decoded."""
-    is_short = declared is not None and progress.seconds + progress.lost_seconds < declared - _TOLERATED_LOSS
+    lost, gaps = progress.lost_seconds, progress.gap_seconds  # what is lost may have left a gap
+    is_short = declared is not None and progress.seconds + max(0.0, lost - gaps) < declared - _TOLERATED_LOSS
     if progress.seconds == 0 and (is_short or progress.error):
         reason = _reason(progress.error) if progress.error else "it ends after its header"
         raise AudioError(f"{name} is damaged: none of its sound can be decoded ({reason}).")
@@ -198,9 +219,11 @@ def _report(progress: _Progress, declared: float | None, name: str) -> None:
         logger.warning("%s is cut off or damaged: %.1f s of its %.1f s could be read.", name, seconds, declared)
     elif progress.stopped:
         logger.warning("%s cannot be read past %.1f s: %s.", name, progress.seconds, _reason(progress.error))
-    if progress.lost_seconds > _TOLERATED_LOSS:
-        lost, reason = progress.lost_seconds, _reason(progress.error)
+    if lost > _TOLERATED_LOSS:
+        reason = _reason(progress.error)
         logger.warning("%s is damaged: about %.1f s of it could not be decoded (%s).", name, lost, reason)
+    if gaps - lost > _TOLERATED_LOSS:
+        logger.warning("%s has gaps in its sound, %.1f s in all; they are read as silence.", name, gaps - lost)
 
 
 def _reason(error: Exception | None) -> str:

@@ -37,8 +37,12 @@ def load_audio(
     16-bit sound that is already at `sample_rate` comes out as int16 / 32768 exactly. Other rates are
     resampled with soxr (HQ); the length is rounded to the nearest sample. Of several sound tracks the default
     one is read, else the first. A sound file without samples gives an empty Audio. A file that ends early or
-    is damaged in places gives what can be read, with a warning on the logger "mlx_canary". Gaps in a file's
-    timestamps are not filled.
+    is damaged in places gives what can be read, with a warning on the logger "mlx_canary".
+
+    Times count from the beginning of the recording, as in players: where a video's sound track begins later,
+    or has gaps, there is silence. That holds for files whose packets have times (MP4, MOV, MKV, WebM, FLV,
+    ASF, MPEG). A time beyond the end of the file means nothing, nor one that goes back; where a file does not
+    tell its end, gaps up to a minute are filled.
 
     Args:
         source: A path; bytes; a binary file object, read from its start if it can seek; "-" for standard

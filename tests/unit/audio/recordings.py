@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+import tempfile
+from collections.abc import Callable
 from typing import Any
 
 import av
@@ -63,6 +65,54 @@ def video(*tracks: np.ndarray) -> bytes:
         for stream, samples in zip(sounds, tracks, strict=True):
             add_sound(output, stream, samples)
     return file.getvalue()
+
+
+def moved(
+    sound: bytes,
+    container: str,
+    when: Callable[[float], float | None],
+    pictures: tuple[float, float] | None = None,
+    **options: str,
+) -> bytes:
+    """The packets of a sound file at other times (None leaves one out), beside pictures from one second to another."""
+    with (
+        tempfile.NamedTemporaryFile() as file,  # to move the index to the front FFmpeg opens it again
+        av.open(io.BytesIO(sound)) as source,
+    ):
+        with av.open(file.name, "w", format=container, options=options) as output:
+            _move(source, output, when, pictures)
+        return file.read()
+
+
+def _move(
+    source: Any, output: Any, when: Callable[[float], float | None], pictures: tuple[float, float] | None
+) -> None:
+    track = source.streams.audio[0]
+    packets = [] if pictures is None else _pictures(output, *pictures)
+    stream = output.add_stream_from_template(track)
+    for packet in source.demux(track):
+        if packet.pts is not None and (time := when(float(packet.pts * packet.time_base))) is not None:
+            packet.pts = packet.dts = round(time / packet.time_base)
+            packet.stream = stream
+            packets.append(packet)
+    for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
+        output.mux(packet)
+
+
+def _pictures(output: Any, start: float, end: float) -> list[Any]:
+    rate = 25
+    stream = output.add_stream({"webm": "libvpx", "flv": "flv"}.get(output.format.name, "mpeg4"), rate=rate)
+    stream.width = stream.height = 64
+    stream.pix_fmt = "yuv420p"
+    packets = []
+    for number in range(round(start * rate), round(end * rate)):
+        frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+        frame.pts = number
+        packets += stream.encode(frame)
+    packets += stream.encode(None)
+    for packet in packets:
+        packet.dts = packet.pts
+    return packets
 
 
 def rms(samples: np.ndarray) -> float:
