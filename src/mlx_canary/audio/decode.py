@@ -17,6 +17,7 @@ import numpy as np
 from mlx_canary.audio.containers import READABLE, declared_seconds, describe_unreadable
 from mlx_canary.audio.samples import Samples, check_sample_rate, check_samples, to_float
 from mlx_canary.audio.timeline import Timeline
+from mlx_canary.audio.wav import is_big_endian, width_as_valid_bits
 from mlx_canary.errors import AudioError
 
 logger = logging.getLogger("mlx_canary")
@@ -67,11 +68,13 @@ def decode(file: IO[bytes], name: str) -> Iterator[tuple[Samples, int]]:
             are not finite or far outside [-1, 1].
     """
     progress = _Progress()
+    is_big_endian_wav = is_big_endian(file)  # before FFmpeg moves about in it
     with _open_container(file, name) as container:
         track = _sound_track(container, name)
         timeline = Timeline(container, track)
-        is_float_pcm = track.codec_context.name.startswith("pcm_f")
-        for frame in _packed(_frames(container, track, progress)):
+        decoder = _decoder(container, track, is_big_endian_wav)
+        is_float_pcm = decoder.name.startswith("pcm_f")
+        for frame in _packed(_frames(container, track, decoder, progress)):
             rate = check_sample_rate(frame.sample_rate, name)
             samples = _to_channels(frame)
             for silence in _silence(timeline.gap(frame.time, progress.seconds), len(samples), rate, progress):
@@ -94,7 +97,7 @@ def _open_container(file: IO[bytes], name: str) -> Any:
 
     try:
         return av.open(
-            _Reader(file, name),
+            _Reader(file, name, width_as_valid_bits(file)),
             mode="r",
             # A playlist may name other files and addresses. Its readers are off, so is every protocol, and
             # what is still asked for is refused. The last two do not suffice: in PyAV 14 a DASH manifest gets
@@ -114,24 +117,41 @@ def _tag_options() -> dict[str, Any]:
 
 
 class _Reader:
-    """All that FFmpeg sees of a file. It has no name, so that the content alone decides the format."""
+    """All that FFmpeg sees of a file. It has no name, so that the content alone decides the format.
 
-    def __init__(self, file: IO[bytes], name: str) -> None:
+    Args:
+        file: The file, at its start.
+        name: What to call it in messages.
+        patch: Where other bytes are seen than those in the file, and which.
+    """
+
+    def __init__(self, file: IO[bytes], name: str, patch: tuple[int, bytes] | None) -> None:
         self._file = file
         self._name = name
+        self._patch = patch
 
     def read(self, size: int) -> bytes:
+        start = self._file.tell() if self._patch else 0
         data = self._file.read(size)
         # PyAV copies what it gets into a buffer of `size` bytes without looking.
         if not isinstance(data, bytes) or len(data) > size:
             raise AudioError(f"{self._name}: read({size}) must give at most {size} bytes, as binary files do.")
-        return data
+        return _patched(data, start, *self._patch) if self._patch else data
 
     def seek(self, offset: int, whence: int = 0) -> int:
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
         return self._file.tell()
+
+
+def _patched(data: bytes, start: int, at: int, new: bytes) -> bytes:
+    """What was read from `start`, with other bytes at a place in the file."""
+    seen = bytearray(data)
+    for place, byte in enumerate(new, at - start):
+        if 0 <= place < len(seen):
+            seen[place] = byte
+    return bytes(seen)
 
 
 def _sound_track(container: Any, name: str) -> Any:
@@ -150,7 +170,16 @@ def _is_default(track: Any) -> bool:
     return disposition is not None and bool(disposition & type(disposition).default)
 
 
-def _frames(container: Any, track: Any, progress: _Progress) -> Iterator[Any]:
+def _decoder(container: Any, track: Any, is_big_endian_wav: bool) -> Any:
+    found = track.codec_context
+    if not (is_big_endian_wav and container.format.name == "wav" and found.name.endswith("le")):
+        return found
+    decoder: Any = av.CodecContext.create(f"{found.name[:-2]}be", "r")
+    decoder.sample_rate, decoder.layout = found.sample_rate, found.layout
+    return decoder
+
+
+def _frames(container: Any, track: Any, decoder: Any, progress: _Progress) -> Iterator[Any]:
     """Every frame that can be decoded."""
     packets = container.demux(track)
     while True:
@@ -162,7 +191,7 @@ def _frames(container: Any, track: Any, progress: _Progress) -> Iterator[Any]:
         except IndexError:  # PyAV, at the end of a file that has more streams than its beginning showed
             packet = None
         try:
-            yield from track.codec_context.decode(packet)
+            yield from decoder.decode(packet)
         except av.FFmpegError as error:
             if not isinstance(error, EOFError):
                 progress.error = error

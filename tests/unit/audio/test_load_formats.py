@@ -59,6 +59,45 @@ def test_float_wav_over_full_scale_is_kept():
     np.testing.assert_array_equal(load_audio(wav(samples, code=3, bits=32)).samples, samples)
 
 
+def _extensible(samples: np.ndarray, width: int, valid: int, coding: int = 1) -> bytes:
+    """A WAV file whose samples take `width` bits, of which `valid` count, with a chunk of odd size in front."""
+    fmt = struct.pack("<HHIIHH", 0xFFFE, 1, RATE, RATE * width // 8, width // 8, width)
+    fmt += struct.pack("<HHIH", 22, valid, 4, coding) + bytes.fromhex("000000001000800000aa00389b71")
+    data = samples.tobytes()
+    chunks = b"WAVEJUNK" + struct.pack("<I", 3) + b"abc\0fmt " + struct.pack("<I", len(fmt)) + fmt
+    chunks += b"data" + struct.pack("<I", len(data)) + data
+    return b"RIFF" + struct.pack("<I", len(chunks)) + chunks
+
+
+@pytest.mark.parametrize("valid", [32, 24, 20])
+def test_fewer_valid_bits_than_a_sample_takes(valid, caplog):
+    """Windows records 24 bits in 32. That was said to hold NaN, and 20 in 32 was read as noise."""
+    samples = _integers(valid) * 2 ** (32 - valid)
+    loaded = load_audio(_extensible(samples.astype("<i4"), 32, valid)).samples
+    np.testing.assert_allclose(loaded, samples / 2**31, rtol=2**-24)
+    assert not caplog.messages
+
+
+def test_floats_of_fewer_valid_bits_than_they_take():
+    samples = np.random.default_rng(2).uniform(-1, 1, 999).astype("<f4")
+    np.testing.assert_array_equal(load_audio(_extensible(samples, 32, 24, coding=3)).samples, samples)
+
+
+@pytest.mark.parametrize(("code", "bits"), [(1, 16), (1, 24), (1, 32), (3, 32), (3, 64)])
+def test_big_endian_wav_is_the_same_sound(code, bits):
+    """It was transcribed as noise."""
+    if code == 3:
+        samples = np.random.default_rng(2).uniform(-1, 1, 999).astype(f">f{bits // 8}")
+        expected, data = samples.astype(np.float32), samples.tobytes()
+    else:
+        expected = (_integers(bits) / 2 ** (bits - 1)).astype(np.float32)
+        data = _integers(bits).astype(">i8").view(np.uint8).reshape(-1, 8)[:, 8 - bits // 8 :].tobytes()
+    fmt = struct.pack(">HHIIHH", code, 1, RATE, RATE * bits // 8, bits // 8, bits)
+    chunks = b"WAVEfmt " + struct.pack(">I", len(fmt)) + fmt + b"data" + struct.pack(">I", len(data)) + data
+    loaded = load_audio(b"RIFX" + struct.pack(">I", len(chunks)) + chunks).samples
+    np.testing.assert_allclose(loaded, expected, rtol=2**-24)
+
+
 @pytest.mark.parametrize(
     ("container", "codec"),
     [
