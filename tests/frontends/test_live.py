@@ -92,6 +92,7 @@ def test_real_time_is_real_time(live):
     ("arguments", "message"),
     [
         (["--file", SPEECH, "-f", "srt"], "say where with --output-dir"),
+        (["--file", SPEECH, "--overwrite"], "--overwrite is for files"),
         (["--fast"], "--fast is for a recording"),
         (["--file", SPEECH, "--device", "2"], "give it or --file, not both"),
         (["--file", SPEECH, "-l", "en", "--to", "en"], "is the language spoken"),

@@ -57,6 +57,8 @@ def _check(given: dict[str, Any]) -> None:
     source = click.get_current_context().get_parameter_source("formats")
     if given["output_dir"] is None and source is click.core.ParameterSource.COMMANDLINE:
         raise click.UsageError("--format says how to save the text; say where with --output-dir.")
+    if given["output_dir"] is None and given["overwrite"]:
+        raise click.UsageError("--overwrite is for files; say where they are with --output-dir.")
 
 
 def _streams(model: CanaryModel, given: dict[str, Any], settings: StreamingOptions) -> list[StreamingSession]:
