@@ -135,23 +135,61 @@ def test_raw_sound_on_stdin(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["stdin.txt"]
 
 
-def test_interrupted_while_waiting_saves_what_was_said(tmp_path):
-    """Ctrl-C is how a microphone is switched off."""
+def listening(folder, stdout=subprocess.PIPE):
+    """The command after it has heard the clip, and nothing after it."""
     process = subprocess.Popen(
-        [*COMMAND, "--file", "-", "-o", str(tmp_path), "-f", "json"],
+        [*COMMAND, "--file", "-", "-o", str(folder), "-f", "json"],
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=subprocess.PIPE,
-        cwd=tmp_path,
+        cwd=folder,
     )
     process.stdin.write(raw(np.concatenate([clip("speech"), np.zeros(16_000, np.float32)])))
     process.stdin.flush()
+    return process
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 0), (signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGHUP, 128 + signal.SIGHUP)],
+)
+def test_interrupted_while_waiting_saves_what_was_said(number, code, tmp_path):
+    """Ctrl-C is how a microphone is switched off; a shutdown and a closed terminal lost the text of a meeting."""
+    process = listening(tmp_path)
     assert process.stdout.readline().decode().strip() == TEXT
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=100)
-    assert process.returncode == 0, err
+    assert process.returncode == code, err
     saved = json.loads((tmp_path / "stdin.json").read_text())
     assert TEXT in json.dumps(saved, ensure_ascii=False)
+
+
+def test_what_was_said_is_saved_when_nobody_reads_stdout(tmp_path):
+    """As with `| head -1`."""
+    reader, writer = os.pipe()
+    process = listening(tmp_path, stdout=writer)
+    os.close(writer)
+    with os.fdopen(reader) as first_line:
+        assert first_line.readline().strip() == TEXT
+    process.stdin.write(raw(np.concatenate([clip("speech"), np.zeros(16_000, np.float32)])))
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 1, err
+    assert b"Traceback" not in err
+    assert TEXT in (tmp_path / "stdin.json").read_text()
+
+
+def test_what_was_said_is_saved_when_the_terminal_is_closed(tmp_path):
+    """The terminal tells it with a signal, and no line can be written any more."""
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execv(sys.executable, [*COMMAND, "--file", SPEECH, "-o", str(tmp_path)])
+    seen = b""
+    while b"fox" not in seen:
+        seen += os.read(terminal, 65536)
+    os.close(terminal)
+    _, status = os.waitpid(process, 0)
+    assert os.waitstatus_to_exitcode(status) == 128 + signal.SIGHUP
+    assert "quick brown fox" in (tmp_path / "speech_7s01.txt").read_text()
 
 
 def test_on_a_terminal_the_draft_is_redrawn():

@@ -55,10 +55,15 @@ class Captions:
         return visible(text, cast(TextIO, self._console.file))
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise  # the BrokenPipeError: Rich would exit, and what was said would be lost
+
+
 @contextmanager
 def captions(titles: list[str]) -> Iterator[Captions]:
     """Captions on stdout; what was still growing is gone at the end, and the rest stays."""
-    console = Console(highlight=False)
+    console = _Console(highlight=False)
     if not console.is_terminal or console.is_dumb_terminal:
         yield Captions(console, None, titles)
         return

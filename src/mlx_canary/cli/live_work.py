@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from types import FrameType
 from typing import Any
@@ -12,6 +14,7 @@ import click
 
 from mlx_canary.cli.captions import Captions, captions
 from mlx_canary.cli.live_sources import microphone, raw_stdin, recording
+from mlx_canary.cli.terminal import abandon_stdout
 from mlx_canary.errors import AudioError
 from mlx_canary.model import CanaryModel
 from mlx_canary.streaming.options import StreamingOptions
@@ -19,9 +22,12 @@ from mlx_canary.streaming.session import StreamingSession, Update
 from mlx_canary.types import Audio, Transcript
 from mlx_canary.writers import OutputSource, OutputTarget, Provenance, parse_formats, plan_outputs, write_outputs
 
+# Ctrl-C, `kill` and a shutdown, a closed terminal.
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 def run(given: dict[str, Any]) -> None:
-    """Do it, until the sound ends or somebody presses Ctrl-C."""
+    """Do it, until the sound ends, somebody presses Ctrl-C, or nobody reads the output any more."""
     _check(given)
     settings = StreamingOptions(policy=given["policy"], chunk=given["chunk"])
     click.echo(f"Loading {given['model']}", err=True)
@@ -35,16 +41,19 @@ def run(given: dict[str, Any]) -> None:
     if target is not None:  # a name that is taken is noticed before anybody speaks
         plan_outputs([OutputSource(name, tuple(s.target_lang for s in streams), 1)], formats, target)
     source = _source(given, model)
-    with captions([stream.target_lang for stream in streams]) as shown:
-        click.echo("Listening. Ctrl-C ends it.", err=True)
-        error = _listen(source, streams, shown)
-        first, *others = _finish(streams, shown)
-    transcript = replace(first, translations=tuple(others))
-    # A source that failed before anything was said leaves nothing to save.
-    if target is not None and (error is None or transcript.duration):
-        provenance = Provenance(model.config.name, {"policy": given["policy"], "chunk": given["chunk"]})
-        paths = write_outputs([transcript, *others], formats, target, name, provenance=provenance)
-        click.echo(f"Saved {', '.join(map(str, paths))}", err=True)
+    with _Interruption() as interruption:
+        (first, *others), error = _write_down(source, streams, interruption)
+        transcript = replace(first, translations=tuple(others))
+        # A source that failed before anything was said leaves nothing to save.
+        if target is not None and (error is None or transcript.duration):
+            provenance = Provenance(model.config.name, {"policy": given["policy"], "chunk": given["chunk"]})
+            paths = write_outputs([transcript, *others], formats, target, name, provenance=provenance)
+            with suppress(OSError):  # the terminal may be gone
+                click.echo(f"Saved {', '.join(map(str, paths))}", err=True)
+    if interruption.exit_code:
+        if isinstance(error, OSError):
+            abandon_stdout()
+        sys.exit(interruption.exit_code)
     if error is not None:
         raise error
 
@@ -82,32 +91,40 @@ def _source(given: dict[str, Any], model: CanaryModel) -> Iterator[Audio]:
 
 
 class _Interruption:
-    """Ctrl-C, kept until a block of sound is done: a session must not be left in the middle of one.
+    """Ctrl-C, or another wish that it ends, kept until a block of sound is done and what was said is saved.
 
-    While nothing but the next block is waited for, and when it is pressed again, it interrupts at once.
+    While nothing but the next block is waited for it interrupts at once; so does a second Ctrl-C.
     """
 
     def __init__(self) -> None:
         self.waiting = self.asked = False
+        self.exit_code = 0
+        """By convention, of a process that was asked to end by anything but Ctrl-C."""
 
     def __enter__(self) -> _Interruption:
-        self._before = signal.signal(signal.SIGINT, self._pressed)
+        # `nohup` has a closed terminal ignored.
+        numbers = [n for n in _ENDINGS if n == signal.SIGINT or signal.getsignal(n) is not signal.SIG_IGN]
+        self._before = {number: signal.signal(number, self._end) for number in numbers}
         return self
 
     def __exit__(self, *error: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
-    def _pressed(self, number: int, frame: FrameType | None) -> None:
-        if self.waiting or self.asked:
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        is_repeated, self.asked = self.asked, True
+        if number != signal.SIGINT:
+            self.exit_code = 128 + number
+        if self.waiting or (is_repeated and number == signal.SIGINT):
+            self.waiting = False
             raise KeyboardInterrupt
-        self.asked = True
 
     def next_block(self, source: Iterator[Audio]) -> Audio | None:
         """The next block; None at the end of the sound, or where it is ended."""
         if self.asked:
             return None
-        self.waiting = True
         try:
+            self.waiting = True
             return next(source, None)
         except KeyboardInterrupt:
             return None
@@ -115,19 +132,30 @@ class _Interruption:
             self.waiting = False
 
 
-def _listen(source: Iterator[Audio], streams: list[StreamingSession], shown: Captions) -> AudioError | None:
-    """Until the sound ends or is ended; or fails, which is no reason to lose what was said before."""
-    with _Interruption() as interruption:
-        try:
-            while (block := interruption.next_block(source)) is not None:
-                shown.show([stream.add_audio(block) for stream in streams], [stream.segments for stream in streams])
-        except AudioError as error:
-            return error
+def _write_down(
+    source: Iterator[Audio], streams: list[StreamingSession], interruption: _Interruption
+) -> tuple[list[Transcript], Exception | None]:
+    """The whole texts, and what went wrong, which is no reason to lose what was said before."""
+    transcripts: list[Transcript] = []
+    error: Exception | None = None
+    try:
+        with captions([stream.target_lang for stream in streams]) as shown:
+            click.echo("Listening. Ctrl-C ends it.", err=True)
+            error = _listen(source, streams, shown, interruption)
+            transcripts = [stream.finish() for stream in streams]
+            shown.show([Update(t.text, "") for t in transcripts], [stream.segments for stream in streams])
+    except OSError as unwritable:  # nobody reads the output any more
+        error = error or unwritable
+    return transcripts or [stream.finish() for stream in streams], error
+
+
+def _listen(
+    source: Iterator[Audio], streams: list[StreamingSession], shown: Captions, interruption: _Interruption
+) -> AudioError | None:
+    """Until the sound ends or is ended; or fails."""
+    try:
+        while (block := interruption.next_block(source)) is not None:
+            shown.show([stream.add_audio(block) for stream in streams], [stream.segments for stream in streams])
+    except AudioError as error:
+        return error
     return None
-
-
-def _finish(streams: list[StreamingSession], shown: Captions) -> list[Transcript]:
-    """The texts, whole."""
-    transcripts = [stream.finish() for stream in streams]
-    shown.show([Update(t.text, "") for t in transcripts], [stream.segments for stream in streams])
-    return transcripts
