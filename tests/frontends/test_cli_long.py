@@ -433,8 +433,23 @@ def test_align_writes_files(done, run):
 
 def test_align_reads_standard_input(tmp_path):
     arguments = [sys.executable, "-m", "mlx_canary", "align", SPEECH, "-", "-m", CTC, "-f", "json"]
-    result = subprocess.run(arguments, input=TEXT.encode(), cwd=tmp_path, capture_output=True, timeout=60)
+    result = subprocess.run(arguments, input=TEXT.encode("utf-8-sig"), cwd=tmp_path, capture_output=True, timeout=60)
     assert read_json(result.stdout.decode()).text == TEXT
+
+
+def test_align_leaves_the_byte_order_mark_out(done):
+    """Editors on Windows write it; it stood in front of the first word of the subtitles."""
+    Path("speech.txt").write_text(TEXT, encoding="utf-8-sig")
+    assert read_json(done("align", SPEECH, "speech.txt", "-m", CTC, "-f", "json")).text == TEXT
+
+
+@pytest.mark.parametrize("text", ["", "\ufeff", " \n"])
+def test_align_needs_a_text(run, text):
+    """An empty one gave empty subtitles."""
+    Path("empty.txt").write_text(text, encoding="utf-8")
+    code, out, err = run("align", SHORT, "empty.txt", "-m", CTC)
+    assert (code, out) == (1, "")
+    assert "The text empty.txt is empty. Give the words that are spoken" in err
 
 
 def test_align_says_what_does_not_fit(run):

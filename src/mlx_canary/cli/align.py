@@ -86,6 +86,9 @@ def _read(path: Path) -> str:
     from mlx_canary.errors import AlignmentError
 
     try:
-        return sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+        text = (sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise AlignmentError(f"The text {path} cannot be read: {error}.") from error
+    if not text.strip():
+        raise AlignmentError(f"The text {path} is empty. Give the words that are spoken in the recording.")
+    return text
