@@ -10,6 +10,7 @@ import logging
 import os
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -69,15 +70,25 @@ class Journal:
             )
 
     def delete(self) -> None:
-        """The recording is done; nothing is left to resume."""
-        self.path.unlink(missing_ok=True)
+        """The recording is done; nothing is left to resume. A file that cannot be deleted stays, with a warning."""
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            if os.path.lexists(self.path):  # else it could never be written
+                reason = error.strerror or error
+                _log.warning("%s is not needed any more, but cannot be deleted (%s).", self.path, reason)
 
     def _start(self) -> None:
         """Write all anew, because the last line of what was resumed may be cut off; until that is done, keep it."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         new = self.path.with_name(f"{self.path.name}.part")
-        _write(new, "w", [self._conditions, *(_entry(key, texts) for key, texts in self._windows.items())])
-        os.replace(new, self.path)
+        try:
+            _write(new, "w", [self._conditions, *(_entry(key, texts) for key, texts in self._windows.items())])
+            os.replace(new, self.path)
+        except BaseException:
+            with suppress(OSError):
+                new.unlink()
+            raise
         self._started = True
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import resource
 
 import numpy as np
 import pytest
@@ -154,6 +155,27 @@ def test_an_unwritable_place_stops_no_run(path, caplog):
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "cannot go on where it stopped" in caplog.text
     assert journal.n_windows == 2
+    journal.delete()
+    assert len(caplog.records) == 1
+
+
+def test_a_full_disk_leaves_no_piece_behind(path):
+    """A `.part` file stayed beside the outputs."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))  # fails like a full disk
+    try:
+        Journal(path, CONDITIONS, resume=False).note(window(0.0), TEXTS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_journal_that_cannot_be_deleted_is_no_error(path, caplog):
+    """The transcript is written by then. Here a folder has taken its place."""
+    path.mkdir(parents=True)
+    with caplog.at_level(logging.WARNING, logger="mlx_canary"):
+        Journal(path, CONDITIONS, resume=False).delete()
+    assert "recording.jsonl is not needed any more, but cannot be deleted" in caplog.text
 
 
 def test_a_line_is_written_for_each_window(interrupted, path):
