@@ -53,7 +53,8 @@ class Reader:
 
     def blocks(self, audio: AudioSource, options: TranscriptionOptions) -> Generator[Samples, None, None]:
         """The samples of a recording, read as they are needed."""
-        return iter_audio(audio, sample_rate=self._model.config.preprocessor.sample_rate, channel=options.channel)
+        rate = self._model.config.preprocessor.sample_rate
+        return iter_audio(audio, sample_rate=rate, channel=options.channel, track=options.track)
 
     def pieces(
         self,
@@ -148,7 +149,8 @@ class Reader:
     def _like_nemo(self, index: int, audio: AudioSource, options: TranscriptionOptions, assembly: Assembly) -> None:
         """A whole recording as one window, by NeMo's way."""
         request = self._request(options)
-        sound = load_audio(audio, sample_rate=self._model.config.preprocessor.sample_rate, channel=options.channel)
+        rate = self._model.config.preprocessor.sample_rate
+        sound = load_audio(audio, sample_rate=rate, channel=options.channel, track=options.track)
         assembly.describe(index, languages_of(request))
         assembly.expect(index, 0.0, sound.duration)
         segments: tuple[Segment, ...] = ()

@@ -48,6 +48,7 @@ class TranscriptionOptions:
         longest_window: Seconds of a window, at most; None for 35, or less if the checkpoint was trained on less (the
             published ones were trained on up to 40).
         channel: "mix" for the mean of all channels, or the number of one, from 0.
+        track: Which of several sound tracks, from 0; None for the one marked as default, else the first.
     """
 
     language: str | None = None
@@ -65,6 +66,7 @@ class TranscriptionOptions:
     shortest_window: float | None = None
     longest_window: float | None = None
     channel: Channel = "mix"
+    track: int | None = None
 
     def __post_init__(self) -> None:
         self._check_types()

@@ -12,9 +12,11 @@ import sys
 import time
 import wave
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from conftest import DATA, WAVS, clip
@@ -205,6 +207,24 @@ def test_silence_is_an_empty_line(run, tmp_path):
     assert run("transcribe", "silence.wav", "-m", MODEL, "-l", "en") == Result(0, "\n", "")
 
 
+def test_another_track_of_a_film(run, tmp_path):
+    with av.open(str(tmp_path / "film.mkv"), "w") as film, ExitStack() as opened:
+        recordings = [opened.enter_context(av.open(path)) for path in (SPEECH, SHORT)]
+        tracks = [film.add_stream_from_template(recording.streams.audio[0]) for recording in recordings]
+        tracks[1].metadata["language"] = "fra"
+        for recording, track in zip(recordings, tracks, strict=True):
+            for packet in recording.demux():
+                if packet.pts is not None:
+                    packet.stream = track
+                    film.mux(packet)
+    for number, path in ((0, SPEECH), (1, SHORT)):
+        for way in ("quiet", "nemo"):
+            command = ("transcribe", "film.mkv", "-m", MODEL, "-l", "en", "--track", str(number), "--longform", way)
+            assert run(*command).out.strip() == TEXTS[path]
+    err = run("transcribe", "film.mkv", "-m", MODEL, "-l", "en", "--track", "2").err
+    assert "has no sound track 2. It has 2, numbers 0, 1 (fr" in err
+
+
 # Errors: a sentence on stderr, nothing on stdout, no traceback.
 
 BAD = {
@@ -231,6 +251,7 @@ BAD = {
     "stdin twice": (["transcribe", "-", "-", "-m", MODEL], 2, "can be read once"),
     "a channel of no kind": (["transcribe", CHIRP, "-m", MODEL, "--channel", "left"], 2, "neither 'mix' nor"),
     "a channel too many": (["transcribe", CHIRP, "-m", MODEL, "-l", "en", "--channel", "7"], 1, "no channel 7"),
+    "a track too many": (["transcribe", CHIRP, "-m", MODEL, "-l", "en", "--track", "1"], 1, "no sound track 1"),
     "a batch of none": (["transcribe", CHIRP, "-m", MODEL, "--batch-size", "0"], 2, "--batch-size"),
     "a folder as output file": (["transcribe", CHIRP, "-m", MODEL, "-o", "/dev/null/x"], 1, "/dev/null"),
     "context": (["transcribe", CHIRP, "-m", MODEL, "-l", "en", "--context", "<|de|>"], 1, "must be plain text"),

@@ -47,30 +47,31 @@ class _Progress:
     error: Exception | None = None
 
 
-def decode(file: IO[bytes], name: str) -> Iterator[tuple[Samples, int]]:
+def decode(file: IO[bytes], name: str, track_number: int | None = None) -> Iterator[tuple[Samples, int]]:
     """Decode the sound of a file, piece by piece.
 
-    Of several sound tracks the one marked as default is taken, else the first. Where it begins later than the
-    recording, or its times have gaps, there is silence. Damaged parts are silent too where packets have times
-    (MP4, MKV, WebM ...), and left out elsewhere; a file that ends early gives what is there. Gaps and damage
-    are logged as a warning. A file of sound without any samples gives no pieces.
+    Of several sound tracks the one asked for is taken, or the one marked as default, else the first. Where it
+    begins later than the recording, or its times have gaps, there is silence. Damaged parts are silent too where
+    packets have times (MP4, MKV, WebM ...), and left out elsewhere; a file that ends early gives what is there.
+    Gaps and damage are logged as a warning. A file of sound without any samples gives no pieces.
 
     Args:
         file: Seekable and open for reading.
         name: What to call it in messages.
+        track_number: Of the sound tracks, from 0.
 
     Yields:
         Samples (C, n) float32 of C channels, at full scale 1.0, and their rate in Hz. C and the rate may
         change between pieces.
 
     Raises:
-        AudioError: Not a sound or video file, no sound in it, nothing can be decoded, or float samples that
-            are not finite or far outside [-1, 1].
+        AudioError: Not a sound or video file, no sound or no such track in it, nothing can be decoded, or float
+            samples that are not finite or far outside [-1, 1].
     """
     progress = _Progress()
     is_big_endian_wav = is_big_endian(file)  # before FFmpeg moves about in it
     with _open_container(file, name) as container:
-        track = _sound_track(container, name)
+        track = _sound_track(container, name, track_number)
         timeline = Timeline(container, track)
         decoder = _decoder(container, track, is_big_endian_wav)
         is_float_pcm = decoder.name.startswith("pcm_f")
@@ -154,15 +155,24 @@ def _patched(data: bytes, start: int, at: int, new: bytes) -> bytes:
     return bytes(seen)
 
 
-def _sound_track(container: Any, name: str) -> Any:
+def _sound_track(container: Any, name: str, number: int | None) -> Any:
     tracks = container.streams.audio
     if not tracks:
         # Not even the kinds of the other tracks are looked at: PyAV 14 crashes on a kind that FFmpeg does not know.
         raise AudioError(f"{name} has no sound: it is a file of kind {container.format.name} without a sound track.")
-    track = next(filter(_is_default, tracks), tracks[0])
+    if number is not None and number >= len(tracks):
+        raise AudioError(f"{name} has no sound track {number}. It has {_list(tracks)}.")
+    track = next(filter(_is_default, tracks), tracks[0]) if number is None else tracks[number]
     if track.codec_context is None:
         raise AudioError(f"{name} has sound in a coding that cannot be decoded. Convert it to WAV or FLAC.")
     return track
+
+
+def _list(tracks: Any) -> str:
+    """How many tracks there are, with their languages as far as they are told."""
+    languages = [track.metadata.get("language", "und") for track in tracks]
+    numbers = ", ".join(str(n) if code == "und" else f"{n} ({code})" for n, code in enumerate(languages))
+    return f"one, number {numbers}" if len(languages) == 1 else f"{len(languages)}, numbers {numbers}"
 
 
 def _is_default(track: Any) -> bool:

@@ -29,15 +29,16 @@ def load_audio(
     *,
     sample_rate: int = 16_000,
     channel: Channel = "mix",
+    track: int | None = None,
     max_duration: float = MAX_DURATION,
     name: str | None = None,
 ) -> Audio:
     """Read a recording as one channel, resampled.
 
     16-bit sound that is already at `sample_rate` comes out as int16 / 32768 exactly. Other rates are
-    resampled with soxr (HQ); the length is rounded to the nearest sample. Of several sound tracks the default
-    one is read, else the first. A sound file without samples gives an empty Audio. A file that ends early or
-    is damaged in places gives what can be read, with a warning on the logger "mlx_canary".
+    resampled with soxr (HQ); the length is rounded to the nearest sample. A sound file without samples gives an
+    empty Audio. A file that ends early or is damaged in places gives what can be read, with a warning on the
+    logger "mlx_canary".
 
     Times count from the beginning of the recording, as in players: where a video's sound track begins later,
     or has gaps, there is silence. That holds for files whose packets have times (MP4, MOV, MKV, WebM, FLV,
@@ -50,6 +51,7 @@ def load_audio(
             of floats in [-1, 1], or of int16, int32 or uint8, which are scaled.
         sample_rate: Wanted rate in Hz.
         channel: "mix" for the mean of all channels, or the number of one, from 0.
+        track: Which of several sound tracks, from 0; None for the one marked as default, else the first.
         max_duration: Longest recording to accept, in seconds.
         name: What to call the recording in messages; by default the path or address.
 
@@ -59,11 +61,13 @@ def load_audio(
 
     Raises:
         AudioError: The source is missing, unreadable, empty, too long, not sound or damaged throughout; it
-            lacks the channel; its samples are not finite or far outside [-1, 1]; or it is an array without a
-            rate.
+            lacks the channel or the track; its samples are not finite or far outside [-1, 1]; or it is an array
+            without a rate.
     """
     samples = bytearray()  # grows in place, so that a long recording is in memory once
-    for block in iter_audio(source, sample_rate=sample_rate, channel=channel, max_duration=max_duration, name=name):
+    for block in iter_audio(
+        source, sample_rate=sample_rate, channel=channel, track=track, max_duration=max_duration, name=name
+    ):
         samples += block.tobytes()
     return Audio(np.frombuffer(samples, np.float32), sample_rate)
 
@@ -73,6 +77,7 @@ def iter_audio(
     *,
     sample_rate: int = 16_000,
     channel: Channel = "mix",
+    track: int | None = None,
     block_seconds: float = 10.0,
     max_duration: float = MAX_DURATION,
     name: str | None = None,
@@ -83,6 +88,7 @@ def iter_audio(
         source: As for `load_audio`.
         sample_rate: Wanted rate in Hz.
         channel: "mix" for the mean of all channels, or the number of one, from 0.
+        track: Which of several sound tracks, from 0; None for the one marked as default, else the first.
         block_seconds: Length of every block but the last.
         max_duration: Longest recording to accept, in seconds.
         name: What to call the recording in messages; by default the path or address.
@@ -97,19 +103,23 @@ def iter_audio(
     check_sample_rate(sample_rate, "The wanted sound")
     if block_seconds * sample_rate < 1:
         raise AudioError(f"block_seconds={block_seconds!r} is less than one sample.")
-    pieces = _one_channel(_pieces(source, name), channel, name)
+    pieces = _one_channel(_pieces(source, track, name), channel, name)
     samples = _bounded(resample(pieces, sample_rate), sample_rate, max_duration, name)
     yield from _blocks(samples, round(block_seconds * sample_rate))
 
 
-def _pieces(source: AudioSource, name: str) -> Iterator[tuple[Samples, int]]:
+def _pieces(source: AudioSource, track: int | None, name: str) -> Iterator[tuple[Samples, int]]:
     """The source's samples (C, n) with their rate."""
+    if track is not None and (isinstance(track, bool) or not isinstance(track, int) or track < 0):
+        raise AudioError(f"track={track!r} is not the number of a sound track, from 0.")
     if isinstance(source, Audio):
+        if track is not None:
+            raise AudioError(f"{name} has no tracks: track={track} is for files.")
         audio = from_array(source, name)
         yield audio.samples[np.newaxis], audio.sample_rate
         return
     with open_source(source, name) as file:
-        yield from decode(file, name)
+        yield from decode(file, name, track)
 
 
 def _one_channel(pieces: Iterable[tuple[Samples, int]], channel: Channel, name: str) -> Iterator[tuple[Samples, int]]:

@@ -128,6 +128,7 @@ def _options(given: dict[str, Any], formats: tuple[str, ...]) -> TranscriptionOp
         longform=given["longform"],
         longest_window=given["longest_window"],
         channel=_channel(given["channel"]),
+        track=given["track"],
     )
 
 

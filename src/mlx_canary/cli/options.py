@@ -107,6 +107,12 @@ _OUTPUT: tuple[Option, ...] = (
 _WORK: tuple[Option, ...] = (
     click.option("--channel", default="mix", show_default=True, metavar="N|mix", help="One channel, from 0, or all."),
     click.option(
+        "--track",
+        type=click.IntRange(0),
+        metavar="N",
+        help="One sound track of a film, from 0.  [default: its default, or the first]",
+    ),
+    click.option(
         "--batch-size",
         type=click.IntRange(1, 256),
         default=8,

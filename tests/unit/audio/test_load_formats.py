@@ -11,6 +11,7 @@ from recordings import RATE, encode, noise, rms, tone, video, wav
 
 from mlx_canary.audio.load import load_audio
 from mlx_canary.errors import AudioError
+from mlx_canary.types import Audio
 
 
 def test_16_bits_at_16_khz_are_exact():
@@ -159,6 +160,28 @@ def test_of_several_tracks_the_first_is_read():
     loud, quiet = tone(gain=0.5), tone(gain=0.05)
     assert rms(load_audio(video(loud, quiet)).samples) > 0.3
     assert rms(load_audio(video(quiet, loud)).samples) < 0.05
+
+
+def test_another_track_can_be_chosen():
+    """A film has its first language, and others."""
+    film = video(tone(gain=0.5), tone(gain=0.05))
+    assert rms(load_audio(film, track=0).samples) > 0.3
+    assert rms(load_audio(film, track=1).samples) < 0.05
+    with pytest.raises(AudioError, match=r"has no sound track 2\. It has 2, numbers 0, 1\."):
+        load_audio(film, track=2)
+    with pytest.raises(AudioError, match=r"has no sound track 1\. It has one, number 0\."):
+        load_audio(wav(tone()), track=1)
+
+
+@pytest.mark.parametrize("track", [-1, True, "1", 1.0])
+def test_a_track_that_is_no_number_is_refused(track):
+    with pytest.raises(AudioError, match="is not the number of a sound track, from 0"):
+        load_audio(wav(tone()), track=track)
+
+
+def test_an_array_has_no_tracks():
+    with pytest.raises(AudioError, match="The array has no tracks: track=0 is for files"):
+        load_audio(Audio(tone(), RATE), track=0)
 
 
 def test_the_content_decides_and_not_the_extension(tmp_path):
