@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
@@ -41,6 +42,7 @@ class Journal:
         self._windows = _read(path, self._conditions) if resume else {}
         self._started = False
         self._writable = True
+        self._lock = threading.Lock()
 
     @property
     def n_windows(self) -> int:
@@ -54,8 +56,25 @@ class Journal:
     def note(self, window: Window, texts: Texts) -> None:
         """Write a finished window down. Where that is not possible the run goes on, with a warning."""
         self._windows[_key(window)] = texts
-        if not self._writable:
-            return
+        with self._lock:
+            if self._writable:
+                self._append(window, texts)
+
+    def close(self) -> None:
+        """Write nothing more, whatever is still noted; any thread. The file can be removed then, and stays so."""
+        with self._lock:
+            self._writable = False
+
+    def delete(self) -> None:
+        """The recording is done; nothing is left to resume. A file that cannot be deleted stays, with a warning."""
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            if os.path.lexists(self.path):  # else it could never be written
+                reason = error.strerror or error
+                _log.warning("%s is not needed any more, but cannot be deleted (%s).", self.path, reason)
+
+    def _append(self, window: Window, texts: Texts) -> None:
         try:
             if self._started:
                 _write(self.path, "a", [_entry(_key(window), texts)])
@@ -68,15 +87,6 @@ class Journal:
                 self.path,
                 error.strerror or error,
             )
-
-    def delete(self) -> None:
-        """The recording is done; nothing is left to resume. A file that cannot be deleted stays, with a warning."""
-        try:
-            self.path.unlink(missing_ok=True)
-        except OSError as error:
-            if os.path.lexists(self.path):  # else it could never be written
-                reason = error.strerror or error
-                _log.warning("%s is not needed any more, but cannot be deleted (%s).", self.path, reason)
 
     def _start(self) -> None:
         """Write all anew, because the last line of what was resumed may be cut off; until that is done, keep it."""

@@ -10,6 +10,8 @@ import logging
 import time
 from contextlib import suppress
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from mlx_canary.errors import CanaryError
 from mlx_canary.longform.journal import Journal
 from mlx_canary.serve.failures import FAULT, RequestError, as_request_error
@@ -23,8 +25,8 @@ from mlx_canary.writers import render
 _log = logging.getLogger(__name__)
 
 _AT_ONCE = 2
-_MOST_STARTS = 3  # a job during which the server ended so often may be the reason
-_PATIENCE = 5.0  # seconds until a job for which there was no room is tried again
+_MOST_STARTS = 3  # a job during which the server ended or failed so often may be the reason
+_PATIENCE = 5.0  # seconds until something is tried again for which there was no room, or that went wrong
 _EXPIRY = 3600.0  # seconds from one look for old results to the next
 
 
@@ -41,6 +43,8 @@ class JobRunner:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._heard: dict[str, float] = {}
         self._more = asyncio.Event()
+        self._choosing = asyncio.Lock()
+        self._in_trouble = False
 
     def wake(self) -> None:
         """There is a new job."""
@@ -50,8 +54,13 @@ class JobRunner:
         """Seconds of a running job's recording that are done."""
         return self._heard.get(id, 0.0)
 
-    async def cancel(self, id: str) -> None:
-        """Stop work on a job."""
+    async def delete(self, id: str) -> None:
+        """Stop work on a job, and forget it with all that belongs to it."""
+        async with self._choosing:  # or it would be begun again before it is gone
+            await self._cancel(id)
+            await asyncio.to_thread(self.store.delete, id)
+
+    async def _cancel(self, id: str) -> None:
         task = self._tasks.get(id)
         if task is not None:
             task.cancel()
@@ -62,24 +71,32 @@ class JobRunner:
         try:
             while True:
                 self._more.clear()
-                await self._look()
+                looked = await self._look()
                 with suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._more.wait(), _EXPIRY)
+                    await asyncio.wait_for(self._more.wait(), _EXPIRY if looked else _PATIENCE)
         finally:
             for id in list(self._tasks):
-                await self.cancel(id)
+                await self._cancel(id)
 
-    async def _look(self) -> None:
-        """Forget what is old, and begin what there is room for."""
-        try:
-            await asyncio.to_thread(self.store.expire, time.time() - self._state.settings.job_days * 86_400)
-            waiting = await asyncio.to_thread(self.store.open)
-        except Exception:  # a full disk, say: told to whoever asks for a job, and tried again later
-            _log.exception("The jobs cannot be read")
-            return
-        for job in waiting:
-            if len(self._tasks) < _AT_ONCE and job.id not in self._tasks:
-                self._begin(job)
+    async def _look(self) -> bool:
+        """Forget what is old, and begin what there is room for; False if the jobs cannot be read."""
+        async with self._choosing:
+            try:
+                await asyncio.to_thread(self.store.expire, time.time() - self._state.settings.job_days * 86_400)
+                waiting = await asyncio.to_thread(self.store.open)
+            except Exception:  # a full disk, say: told to whoever asks for a job, and tried again later
+                self._tell_trouble()
+                return False
+            for job in waiting:
+                if len(self._tasks) < _AT_ONCE and job.id not in self._tasks:
+                    self._begin(job)
+            return True
+
+    def _tell_trouble(self) -> None:
+        """Once, until it is over."""
+        if not self._in_trouble:
+            _log.exception("Jobs cannot be read or written; this is tried again every %g s", _PATIENCE)
+        self._in_trouble = True
 
     def _begin(self, job: Job) -> None:
         task = self._tasks[job.id] = asyncio.ensure_future(self._do(job))
@@ -92,22 +109,39 @@ class JobRunner:
 
     async def _do(self, job: Job) -> None:
         try:
+            await self._settle(job)
+            self._in_trouble = False
+        except Exception:  # what became of the job cannot be noted
+            self._tell_trouble()
+            await asyncio.sleep(_PATIENCE)
+
+    async def _settle(self, job: Job) -> None:
+        try:
             result = await self._transcribed(job)
         except asyncio.CancelledError:
-            self.store.change(job.id, status="queued", starts=job.starts)  # it was stopped in order
+            with suppress(SQLAlchemyError):
+                self.store.change(job.id, status="queued", starts=job.starts)  # it was stopped in order
             raise
         except (RequestError, CanaryError) as error:
             known = as_request_error(error) if isinstance(error, CanaryError) else error
             if known.status == 429:  # too much sound is held: wait a little, and let the others go on
-                self.store.change(job.id, status="queued", starts=job.starts)
-                await asyncio.sleep(_PATIENCE)
-                return
-            await self._finish(job, status="failed", error_code=known.code, error_message=known.message)
-        except Exception:  # one job's failure must not end the others
+                await self._put_back(job, starts=job.starts)
+            else:
+                await self._finish(job, status="failed", error_code=known.code, error_message=known.message)
+        except SQLAlchemyError:
+            raise
+        except Exception:  # perhaps another's fault: a batch that needs too much memory takes all its jobs with it
             _log.exception("Job %s failed", job.id)
-            await self._finish(job, status="failed", error_code="internal_error", error_message=FAULT)
+            if job.starts + 1 < _MOST_STARTS:
+                await self._put_back(job, starts=job.starts + 1)
+            else:
+                await self._finish(job, status="failed", error_code="internal_error", error_message=FAULT)
         else:
             await self._finish(job, status="done", result=result)
+
+    async def _put_back(self, job: Job, starts: int) -> None:
+        await asyncio.to_thread(lambda: self.store.change(job.id, status="queued", starts=starts))
+        await asyncio.sleep(_PATIENCE)
 
     async def _finish(self, job: Job, **values: str) -> None:
         await asyncio.to_thread(lambda: self.store.finish(job.id, **values))
@@ -131,6 +165,7 @@ class JobRunner:
 
             transcript = await transcribe(self._state, audio, options, told, journal)
         finally:
+            journal.close()  # or a batch that is under way would write it anew after the job was deleted
             self._state.sound.release(audio)
         self._state.metrics.audio.labels("job").inc(transcript.duration)
         return render(transcript, "json")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterator, Mapping
@@ -39,6 +40,8 @@ _JOBS = sql.Table(
     sql.Column("result", sql.Text),
 )
 _BRIEF = [column for column in _JOBS.columns if column.name != "result"]
+# The folder may be one that somebody had before: what is not named like this is not ours to remove.
+_FILE = re.compile(r"(?P<id>job_[0-9a-f]{24})(\.jsonl(\.part)?)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,7 @@ class JobStore:
             database.touch(mode=0o600)
             self._engine = sql.create_engine(sql.URL.create("sqlite", database=os.fspath(database)))
             _TABLES.create_all(self._engine)
+            self._sweep()
         except Timeout as error:
             raise ServerError(f"Another server keeps its jobs in {folder}. Choose another --data-dir.") from error
         except (OSError, sql.exc.DatabaseError) as error:
@@ -167,6 +171,14 @@ class JobStore:
         with self._engine.begin() as connection:
             rows = connection.execute(query).mappings().all()
         return [Job(**{**row, "form": json.loads(row["form"])}) for row in rows]
+
+    def _sweep(self) -> None:
+        """Remove what a crash left: files of jobs that are done, or that were never added."""
+        needed = {job.id for job in self.open()}
+        for folder in ("uploads", "journals"):
+            for path in (self._folder / folder).iterdir():
+                if (found := _FILE.fullmatch(path.name)) and found["id"] not in needed:
+                    path.unlink()
 
     def _remove_files(self, id: str) -> None:
         self.upload(id).unlink(missing_ok=True)

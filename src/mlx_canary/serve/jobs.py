@@ -97,8 +97,7 @@ async def delete(request: Request, id: str) -> dict[str, Any]:
     """Stop a job, and forget it and its text."""
     runner = _runner(request)
     await _job(runner, id)
-    await runner.cancel(id)
-    await asyncio.to_thread(runner.store.delete, id)
+    await runner.delete(id)
     return {"id": id, "object": "transcription.job", "deleted": True}
 
 

@@ -17,7 +17,7 @@ from mlx_canary.serve.metrics import Metrics
 
 _log = logging.getLogger(__name__)
 
-_LOGGERS = ("mlx_canary", "uvicorn")
+_LOGGERS = ("mlx_canary", "uvicorn", "asyncio")
 # uvicorn says so of every WebSocket that is refused with a status; the request's own line says why it was.
 _NOISE = "ASGI callable returned without completing handshake."
 _ID = re.compile(r"^[A-Za-z0-9_.-]{1,64}$")
