@@ -113,13 +113,24 @@ class LiveSession:
         return bool(self._orders)
 
     @property
+    def n_waiting(self) -> int:
+        """How many things there are to do."""
+        return len(self._orders)
+
+    @property
     def seconds_waiting(self) -> float:
         """Sound that was not heard yet."""
         return self._seconds
 
     def turn(self, model: CanaryModel) -> None:
-        """Do the first thing in the line, or a part of it; on the worker's thread."""
-        order = self._next()
+        """Do what is first in the line, up to the next sound and with a second of it; on the worker's thread."""
+        while self._orders:
+            order = self._next()
+            self._do(model, order)
+            if isinstance(order, Sound):
+                return
+
+    def _do(self, model: CanaryModel, order: Order) -> None:
         try:
             if isinstance(order, Sound):
                 self._hear(model, order)
@@ -145,12 +156,25 @@ class LiveSession:
         with self._lock:
             order = self._orders.popleft()
             if isinstance(order, Sound):
-                n = round(_MOST_AT_ONCE * order.rate)
-                if len(order.samples) > n:
-                    self._orders.appendleft(replace(order, samples=order.samples[n:]))
-                    order = replace(order, samples=order.samples[:n])
+                order = self._joined(order)
                 self._seconds -= order.seconds
             return order
+
+    def _joined(self, first: Sound) -> Sound:
+        """With the sound that follows it, up to as much as is heard in a turn: clients send it in small pieces."""
+        parts, left = [first.samples], round(_MOST_AT_ONCE * first.rate) - len(first.samples)
+        while left > 0 and self._orders:
+            following = self._orders[0]
+            if not isinstance(following, Sound) or following.rate != first.rate:
+                break
+            parts.append(following.samples)
+            left -= len(following.samples)
+            self._orders.popleft()
+        samples = np.concatenate(parts)
+        if left < 0:
+            self._orders.appendleft(replace(first, samples=samples[left:]))
+            samples = samples[:left]
+        return replace(first, samples=samples)
 
     def _hear(self, model: CanaryModel, sound: Sound) -> None:
         if self._stream is None:
