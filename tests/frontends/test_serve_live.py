@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import threading
+import time
 from contextlib import contextmanager
 
 import numpy as np
@@ -191,6 +193,7 @@ def test_sound_that_is_taken_back(server, demo):
             "'ja'",
         ),
         (b"\x00\x01", "invalid_event", "text messages"),
+        (r'{"type": "?", "event_id": "\ud800"}', "invalid_event", "Invalid JSON"),
     ],
 )
 def test_an_event_that_is_wrong_ends_nothing(server, event, code, message):
@@ -200,6 +203,40 @@ def test_an_event_that_is_wrong_ends_nothing(server, event, code, message):
         assert (error["type"], error["error"]["code"]) == ("error", code)
         assert message in error["error"]["message"]
         live.configure("en")
+
+
+def test_too_many_events_that_are_wrong(server):
+    """One after the other; a right one between them shows that the client means well."""
+    with session(server) as live:
+        for _ in range(99):
+            live.send("nonsense")
+        live.send("input_audio_buffer.clear")
+        for _ in range(100):
+            live.send("nonsense")
+        with pytest.raises(ConnectionClosed, match="Too many events were wrong"):
+            while True:
+                live.events.append(live.next())
+    assert [event["type"] for event in live.events].count("error") == 199
+
+
+def test_a_client_that_does_not_read_is_not_read_either():
+    """What it had to be told grew in the server's memory without bound."""
+
+    def send(websocket) -> None:
+        with contextlib.suppress(Exception):  # however it learns that nobody is there
+            while True:
+                websocket.send('{"type": "input_audio_buffer.clear"}')
+
+    with running("--idle-timeout", "2", "--shutdown-timeout", "1") as server:
+        websocket = connect(f"ws://127.0.0.1:{server.port}/v1/realtime", max_queue=1, ping_interval=None)
+        sending = threading.Thread(target=send, args=(websocket,), daemon=True)
+        sending.start()
+        end = time.monotonic() + 300
+        while not [line for line in server.lines if '"method": "WEBSOCKET"' in line]:
+            assert time.monotonic() < end, "the session goes on"
+            time.sleep(0.1)
+    sending.join(60)
+    assert not sending.is_alive()
 
 
 def test_a_server_that_is_stopped_says_what_it_heard(demo):

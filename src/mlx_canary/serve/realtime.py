@@ -35,7 +35,10 @@ from mlx_canary.serve.state import State, state_of
 
 router = APIRouter()
 PROTOCOL = "realtime"
-_MOST_WAITING = 30.0  # seconds of sound; a client that sends faster has to wait
+# A client for which more waits than this is not read until there is room again.
+_MOST_SECONDS, _MOST_ORDERS, _MOST_EVENTS = 30.0, 1_000, 4_096
+_MOST_WRONG = 100  # events, one after the other
+_PAUSE = 0.05  # seconds
 _NORMAL, _GOING_AWAY, _POLICY, _FAULT = 1000, 1001, 1008, 1011
 
 
@@ -78,6 +81,7 @@ class _Conversation:
         self._loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._rate, self._half = RATE, b""
+        self._n_wrong = 0  # events since the last one that was right
         self.received = 0.0
         self._live = LiveSession(state.default_language, Session(), self._tell)
 
@@ -101,7 +105,8 @@ class _Conversation:
                 self._state.worker.wake()
                 await asyncio.wait([sending], timeout=self._state.settings.shutdown_timeout)
             if reason != _GONE:
-                await self._websocket.close(*reason)
+                with suppress(asyncio.TimeoutError):  # a client that reads nothing does not get this either
+                    await asyncio.wait_for(self._websocket.close(*reason), self._state.settings.shutdown_timeout)
         finally:
             self._state.worker.detach(self._live)
             for task in tasks:
@@ -131,16 +136,38 @@ class _Conversation:
                 return _NORMAL, "Nothing was heard for long."
             if message["type"] == "websocket.disconnect":
                 return _GONE
-            if message.get("text") is None:
-                self._refuse("invalid_event", "Events are JSON in text messages.")
-                continue
-            self._obey(message["text"])
+            self._take(message.get("text"))
+            if self._n_wrong >= _MOST_WRONG:
+                return _POLICY, "Too many events were wrong."
             if self._left() < 0:
                 return _POLICY, "This session is as long as the server allows."
-            while self._live.seconds_waiting > _MOST_WAITING:
-                await asyncio.sleep(0.05)
+            if not await self._room():
+                return _POLICY, "The events of this session are not read."
+
+    async def _room(self) -> bool:
+        """Wait until more can be taken; False if that does not happen because the client reads nothing."""
+        unread = 0.0
+        while self._live.seconds_waiting > _MOST_SECONDS or self._live.n_waiting > _MOST_ORDERS or self._is_unread():
+            if unread > self._state.settings.idle_timeout:
+                return False
+            await asyncio.sleep(_PAUSE)
+            unread = unread + _PAUSE if self._is_unread() else 0.0
+        return True
+
+    def _is_unread(self) -> bool:
+        return self._events.qsize() > _MOST_EVENTS
+
+    def _take(self, text: str | None) -> None:
+        n_wrong = self._n_wrong
+        if text is None:
+            self._refuse("invalid_event", "Events are JSON in text messages.")
+        else:
+            self._obey(text)
+        if self._n_wrong == n_wrong:
+            self._n_wrong = 0
 
     def _refuse(self, code: str, message: str, event_id: str | None = None, param: str | None = None) -> None:
+        self._n_wrong += 1
         self._events.put_nowait(failed(code, message, event_id, param))
 
     def _obey(self, text: str) -> None:
@@ -200,4 +227,5 @@ def _event_id(text: str) -> str | None:
     except (ValueError, RecursionError):
         return None
     found = event.get("event_id") if isinstance(event, dict) else None
-    return found[:512] if isinstance(found, str) else None
+    # Half of a surrogate pair, which JSON can hold, cannot be sent.
+    return found[:512].encode("utf-8", "replace").decode() if isinstance(found, str) else None

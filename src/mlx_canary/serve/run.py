@@ -120,6 +120,9 @@ async def _run(state: State, store: JobStore | None, listening: socket.socket) -
         loop="asyncio",
         ws="websockets-sansio",
         ws_max_size=_LARGEST_MESSAGE,
+        # A client that sends faster than its sound is heard is not read for a while, nor are its answers to pings. One
+        # that is gone is found out by --idle-timeout.
+        ws_ping_timeout=None,
         lifespan="off",
         log_config=None,
         access_log=False,
