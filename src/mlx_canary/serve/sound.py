@@ -1,7 +1,7 @@
-"""An uploaded file in, its sound out: decoded before it waits for its turn, a few files at a time.
+"""An uploaded file in, its sound out: decoded before it waits for its turn.
 
-So what is no recording, or too long a one, is refused at once, and a file that is slow to decode holds up no other
-request. The samples lie in an anonymous temporary file, mapped into memory.
+So what is no recording, or too long a one, is refused at once. Files are decoded a block at a time, in turns, so that a
+short one does not wait for long ones. The samples lie in an anonymous temporary file, mapped into memory.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import threading
+from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import IO, cast
 
 import numpy as np
@@ -19,7 +22,8 @@ from mlx_canary.errors import AudioError
 from mlx_canary.serve.failures import RequestError, busy
 from mlx_canary.types import Audio
 
-_AT_ONCE = 2  # files decoded at the same time
+_MOST_FILES = 128  # that are being decoded; each has a thread, which mostly waits
+_AT_ONCE = 2  # blocks decoded at the same time
 _BLOCK = 10.0  # seconds
 
 
@@ -34,7 +38,8 @@ class SoundReader:
 
     def __init__(self, sample_rate: int, max_duration: float, max_held: float) -> None:
         self._rate, self._max_duration, self._max_held = sample_rate, max_duration, max_held
-        self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="sound")
+        self._pool = ThreadPoolExecutor(_MOST_FILES, thread_name_prefix="sound")
+        self._turns = _Turns(_AT_ONCE)
         self._lock = threading.Lock()
         self._n_held = 0
 
@@ -76,13 +81,18 @@ class SoundReader:
             try:
                 guarded = _Guarded(file, stop)
                 source = cast(IO[bytes], guarded)
-                for block in iter_audio(source, sample_rate=self._rate, block_seconds=_BLOCK, name="The upload"):
-                    guarded.check()
-                    self._keep(len(block))
-                    n_samples += len(block)
-                    if n_samples > self._max_duration * self._rate:
-                        raise _too_long(self._max_duration)
-                    samples.write(block.tobytes())
+                blocks = iter_audio(source, sample_rate=self._rate, block_seconds=_BLOCK, name="The upload")
+                while True:
+                    with self._turns.one():
+                        block = next(blocks, None)
+                        if block is None:
+                            break
+                        guarded.check()
+                        if n_samples + len(block) > self._max_duration * self._rate:
+                            raise _too_long(self._max_duration)
+                        self._keep(len(block))
+                        n_samples += len(block)
+                        samples.write(block.tobytes())
                 samples.flush()
                 # An empty file cannot be mapped.
                 mapped = np.memmap(samples, np.float32, "r") if n_samples else np.zeros(0, np.float32)
@@ -98,6 +108,35 @@ class SoundReader:
                     "too_much_sound", "The server holds as much sound as it may. Try again later.", retry_after=30
                 )
             self._n_held += n_samples
+
+
+class _Turns:
+    """Lets a few threads work at a time, in the order in which they asked. A semaphore's threads overtake each other."""
+
+    def __init__(self, n: int) -> None:
+        self._n_free = n
+        self._lock = threading.Lock()
+        self._waiting: deque[threading.Event] = deque()
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Wait for a turn, and have it."""
+        mine = threading.Event()
+        with self._lock:
+            self._waiting.append(mine)
+            self._call()
+        mine.wait()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._n_free += 1
+                self._call()
+
+    def _call(self) -> None:
+        while self._n_free and self._waiting:
+            self._n_free -= 1
+            self._waiting.popleft().set()
 
 
 class _Guarded:

@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 from conftest import DATA, WAVS
+from servers import spoken
 
 from mlx_canary import AudioError, PromptError, ServerError, load_audio
 from mlx_canary.serve.admission import Admission
@@ -48,18 +49,45 @@ def test_the_sound_of_an_upload_is_that_of_load_audio():
     reader.close()
 
 
-@pytest.mark.parametrize(
-    ("limits", "status", "message"), [((5, 10), 413, "limit of 5 s"), ((10, 5), 429, "as much sound as it may")]
-)
-def test_too_much_sound(limits, status, message):
+def test_too_much_sound():
     """Nothing is held of what was refused."""
-    reader = SoundReader(16_000, *limits)
-    with pytest.raises(RequestError, match=message) as refused:
+    reader = SoundReader(16_000, max_duration=5, max_held=5)
+    with pytest.raises(RequestError, match="limit of 5 s") as refused:
         asyncio.run(reader.read(io.BytesIO(SPEECH.read_bytes())))
-    assert (refused.value.status, reader.held) == (status, 0)
+    assert (refused.value.status, reader.held) == (413, 0)
     with pytest.raises(AudioError, match="not a sound or video file"):
         asyncio.run(reader.read(io.BytesIO(b"text" * 100)))
     reader.close()
+
+
+def test_too_much_sound_of_others():
+    reader = SoundReader(16_000, max_duration=10, max_held=10)
+    audio = asyncio.run(reader.read(io.BytesIO(SPEECH.read_bytes())))
+    with pytest.raises(RequestError, match="as much sound as it may") as refused:
+        asyncio.run(reader.read(io.BytesIO(SPEECH.read_bytes())))
+    assert (refused.value.status, reader.held) == (429, audio.duration)
+    reader.close()
+
+
+def test_a_short_upload_does_not_wait_for_long_ones():
+    """With two long ones being decoded, a clip of a second waited until one of them was done."""
+
+    async def main() -> None:
+        files = [spoken(900), spoken(900), SPEECH.read_bytes()]
+        *long, short = [asyncio.ensure_future(reader.read(io.BytesIO(file))) for file in files]
+        await short
+        assert not any(task.done() for task in long)
+        await asyncio.gather(*long)
+
+    reader = SoundReader(16_000, max_duration=1000, max_held=2000)
+    asyncio.run(main())
+    reader.close()
+
+
+def test_a_recording_may_not_be_longer_than_all_that_is_held(flash):
+    """A job of thirteen hours would have been tried for ever."""
+    with pytest.raises(ServerError, match="max_duration=50000 .* 43200 s"):
+        serve(lambda: flash, Settings(port=0, max_duration=50_000))
 
 
 def test_reading_that_is_given_up_leaves_nothing():
@@ -100,6 +128,18 @@ def test_a_network_needs_a_key(host):
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.0.0.2"])
 def test_this_machine_needs_none(host):
     check_exposure(Settings(host=host))
+
+
+@pytest.mark.parametrize("given", ["null", "*", "example.org", "https://example.org/page", "https://"])
+def test_what_is_no_origin(flash, given):
+    with pytest.raises(ServerError, match="is not a page's origin. Give one such as https://example.org"):
+        serve(lambda: flash, Settings(port=0, allow_origins=(given,)))
+
+
+@pytest.mark.parametrize("given", ["https://example.org", "*.example.org", "example.org/", ""])
+def test_what_is_no_host(flash, given):
+    with pytest.raises(ServerError, match=r"is not the name of a host. Give one such as canary\.example\.org"):
+        serve(lambda: flash, Settings(port=0, allow_hosts=(given,)))
 
 
 def test_a_package_that_is_missing(monkeypatch):
