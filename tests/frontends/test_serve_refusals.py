@@ -28,8 +28,9 @@ def http(server) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def strict() -> Iterator[Server]:
-    """A server with a key and small limits."""
+    """A server with a key, small limits, and a name and a page that are allowed."""
     arguments = ["--max-queue", "1", "--max-live", "1", "--max-upload-mb", "0.1", "--max-duration", "2"]
+    arguments += ["--allow-host", "Canary.Example.org:8000", "--allow-origin", "https://App.Example.org:443/"]
     with running(*arguments, MLX_CANARY_API_KEY=KEY) as server:
         yield server
 
@@ -133,6 +134,25 @@ def test_web_pages_of_others(http, server, origin):
 
 def test_the_own_page(http, server):
     assert http.get("/v1/models", headers={"Origin": server.url}).status_code == 200
+
+
+def test_an_allowed_name_and_page(known):
+    """As somebody wrote them: with capitals, a port or a slash at the end they were never the same as a browser's."""
+    page = {"Origin": "https://app.example.org"}
+    for host in ("canary.example.org", "Canary.example.org:8000"):
+        answer = known.get("/v1/models", headers={"Host": host, **page})
+        assert answer.status_code == 200
+        assert answer.headers["Access-Control-Allow-Origin"] == page["Origin"]
+        assert answer.headers["Access-Control-Expose-Headers"] == "x-request-id, Retry-After"
+
+
+def test_a_preflight_of_openai_s_client_for_javascript(known):
+    """It sends headers that say what it is."""
+    asked = "authorization,content-type,x-stainless-lang,x-stainless-retry-count"
+    headers = {"Origin": "https://app.example.org", "Access-Control-Request-Method": "POST"}
+    answer = known.options(PATH, headers={**headers, "Access-Control-Request-Headers": asked})
+    assert answer.status_code == 200
+    assert answer.headers["Access-Control-Allow-Headers"] == asked
 
 
 def test_the_key(strict):

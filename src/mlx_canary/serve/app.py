@@ -91,7 +91,8 @@ def _middleware(state: State) -> list[Middleware]:
         CORSMiddleware,
         allow_origins=list(settings.allow_origins),
         allow_methods=["GET", "POST", "DELETE"],
-        allow_headers=["Authorization", "Content-Type"],
+        allow_headers=["*"],  # OpenAI's client for JavaScript sends several of its own
+        expose_headers=["x-request-id", "Retry-After"],
     )
     return [
         Middleware(RequestLog, metrics=state.metrics),

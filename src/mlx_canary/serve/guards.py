@@ -10,15 +10,44 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import re
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from mlx_canary.errors import ServerError
 from mlx_canary.serve.failures import RequestError, refuse
 from mlx_canary.serve.settings import Settings
 
 _PROTECTED = ("/v1/", "/metrics")
 _KEY_PROTOCOL = "openai-insecure-api-key."
+_HOST = re.compile(r"([\w.-]+)(:\d+)?", re.ASCII)
+_ORIGIN = re.compile(r"([a-z][a-z\d+.-]*)://([\w.-]+|\[[\da-f:.]+\])(:\d+)?/?", re.ASCII)
+_USUAL_PORTS = {"http": ":80", "https": ":443"}
+
+
+def host_name(given: str) -> str:
+    """A name that somebody allows, as those of requests are compared with it: small letters, no port.
+
+    Raises:
+        ServerError: It is none.
+    """
+    if _HOST.fullmatch(given) is None:
+        raise ServerError(f"--allow-host {given!r} is not the name of a host. Give one such as canary.example.org.")
+    return _name_of(given)
+
+
+def origin_of(given: str) -> str:
+    """A web page's origin that somebody allows, as browsers write it.
+
+    Raises:
+        ServerError: It is none.
+    """
+    found = _ORIGIN.fullmatch(given.lower())
+    if found is None:
+        raise ServerError(f"--allow-origin {given!r} is not a page's origin. Give one such as https://example.org.")
+    scheme, host, port = found.groups()
+    return f"{scheme}://{host}" + ("" if port in (None, _USUAL_PORTS.get(scheme)) else port)
 
 
 class Guards:
@@ -51,7 +80,9 @@ class Guards:
         return None
 
     def _knows(self, name: str) -> bool:
-        if name in ("localhost", self._settings.host, *self._settings.allow_hosts) or name.endswith(".localhost"):
+        if name in ("localhost", self._settings.host.lower(), *self._settings.allow_hosts) or name.endswith(
+            ".localhost"
+        ):
             return True
         try:
             ipaddress.ip_address(name)

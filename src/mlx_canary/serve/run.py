@@ -8,6 +8,7 @@ import logging
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import FrameType
 
 import uvicorn
@@ -16,6 +17,7 @@ from mlx_canary.errors import ServerError
 from mlx_canary.model import CanaryModel, TranscriptionOptions
 from mlx_canary.serve.admission import Admission
 from mlx_canary.serve.app import make_app
+from mlx_canary.serve.guards import host_name, origin_of
 from mlx_canary.serve.job_runner import JobRunner
 from mlx_canary.serve.job_store import JobStore
 from mlx_canary.serve.metrics import Metrics
@@ -39,10 +41,16 @@ def serve(load: Callable[[], CanaryModel], settings: Settings) -> None:
         settings: How.
 
     Raises:
-        ServerError: The address is taken, or would let others in without a key.
+        ServerError: The address is taken, or would let others in without a key; or settings contradict each other.
         CanaryError: The model cannot be loaded, or does not know the language that is to be the default.
     """
     check_exposure(settings)
+    _check_limits(settings)
+    settings = replace(
+        settings,
+        allow_hosts=tuple(map(host_name, settings.allow_hosts)),
+        allow_origins=tuple(map(origin_of, settings.allow_origins)),
+    )
     metrics = Metrics()
     with _bind(settings) as listening, _store(settings) as store:
         worker = Worker(load, settings.batch_size, metrics.batch)
@@ -91,6 +99,14 @@ def check_exposure(settings: Settings) -> None:
         raise ServerError(
             f"At {settings.host} everybody who reaches this machine could use the server. Give an --api-key (or set "
             "MLX_CANARY_API_KEY), or listen at 127.0.0.1."
+        )
+
+
+def _check_limits(settings: Settings) -> None:
+    if settings.max_duration > settings.max_held:
+        raise ServerError(
+            f"max_duration={settings.max_duration:g} is more than the {settings.max_held:g} s of sound that the server "
+            "holds at once. Give less."
         )
 
 
