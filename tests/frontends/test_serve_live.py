@@ -61,6 +61,10 @@ class Live:
                 return self.events[-1]
             assert self.events[-1]["type"] != "error", self.events[-1]
 
+    def until_closed(self) -> None:
+        while True:
+            self.events.append(self.next())
+
     def configure(self, language: str, turn_detection: object = None, **transcription: str) -> None:
         transcription = {"model": "demo", "language": language, **transcription}
         settings = {"format": {"type": "audio/pcm", "rate": RATE}, "transcription": transcription}
@@ -214,8 +218,7 @@ def test_too_many_events_that_are_wrong(server):
         for _ in range(100):
             live.send("nonsense")
         with pytest.raises(ConnectionClosed, match="Too many events were wrong"):
-            while True:
-                live.events.append(live.next())
+            live.until_closed()
     assert [event["type"] for event in live.events].count("error") == 199
 
 

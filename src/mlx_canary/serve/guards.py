@@ -55,6 +55,7 @@ class Guards:
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app, self._settings = app, settings
+        self._names = {"localhost", settings.host.lower(), *settings.allow_hosts}
         self._key = None if settings.api_key is None else _digest(settings.api_key)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,9 +81,7 @@ class Guards:
         return None
 
     def _knows(self, name: str) -> bool:
-        if name in ("localhost", self._settings.host.lower(), *self._settings.allow_hosts) or name.endswith(
-            ".localhost"
-        ):
+        if name in self._names or name.endswith(".localhost"):
             return True
         try:
             ipaddress.ip_address(name)

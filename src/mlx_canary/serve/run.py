@@ -17,6 +17,7 @@ from mlx_canary.errors import ServerError
 from mlx_canary.model import CanaryModel, TranscriptionOptions
 from mlx_canary.serve.admission import Admission
 from mlx_canary.serve.app import make_app
+from mlx_canary.serve.connections import Protocol
 from mlx_canary.serve.guards import host_name, origin_of
 from mlx_canary.serve.job_runner import JobRunner
 from mlx_canary.serve.job_store import JobStore
@@ -132,7 +133,7 @@ async def _run(state: State, store: JobStore | None, listening: socket.socket) -
     runner = None if store is None else JobRunner(state, store)
     config = uvicorn.Config(
         make_app(state, runner),
-        http="h11",
+        http=Protocol,
         loop="asyncio",
         ws="websockets-sansio",
         ws_max_size=_LARGEST_MESSAGE,

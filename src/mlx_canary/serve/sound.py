@@ -111,7 +111,7 @@ class SoundReader:
 
 
 class _Turns:
-    """Lets a few threads work at a time, in the order in which they asked. A semaphore's threads overtake each other."""
+    """Lets a few threads work at a time, in the order in which they asked; with a semaphore they overtake."""
 
     def __init__(self, n: int) -> None:
         self._n_free = n

@@ -86,7 +86,7 @@ def test_a_short_upload_does_not_wait_for_long_ones():
 
 def test_a_recording_may_not_be_longer_than_all_that_is_held(flash):
     """A job of thirteen hours would have been tried for ever."""
-    with pytest.raises(ServerError, match="max_duration=50000 .* 43200 s"):
+    with pytest.raises(ServerError, match=r"max_duration=50000 .* 43200 s"):
         serve(lambda: flash, Settings(port=0, max_duration=50_000))
 
 
@@ -132,7 +132,7 @@ def test_this_machine_needs_none(host):
 
 @pytest.mark.parametrize("given", ["null", "*", "example.org", "https://example.org/page", "https://"])
 def test_what_is_no_origin(flash, given):
-    with pytest.raises(ServerError, match="is not a page's origin. Give one such as https://example.org"):
+    with pytest.raises(ServerError, match=r"is not a page's origin\. Give one such as https://example\.org"):
         serve(lambda: flash, Settings(port=0, allow_origins=(given,)))
 
 
