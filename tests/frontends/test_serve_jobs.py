@@ -97,6 +97,25 @@ def test_what_was_begun_is_finished(demo):
         assert server.ended() == 0
 
 
+def test_what_is_not_finished_in_time_is_told_so():
+    """The time is the same for live sessions and requests: one after the other, it was twice as long."""
+    with (
+        running("--batch-size", "1", "--shutdown-timeout", "3") as server,
+        httpx.Client(base_url=server.url, timeout=300) as client,
+        concurrent.futures.ThreadPoolExecutor(1) as pool,
+    ):
+        asked = pool.submit(send, client, "/v1/audio/transcriptions", spoken(1800))
+        with httpx.Client(base_url=server.url) as other:
+            while not metric(other, "batches_total"):
+                time.sleep(0.05)
+        server.ask()
+        answer = asked.result()
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "stopping")
+        assert answer.headers["x-request-id"]
+        assert server.ended() == 0
+        assert not [line for line in server.lines if '"exception"' in line]
+
+
 def test_the_same_recordings_at_once(server, demo):
     """Requests that are decoded together get what each would get alone."""
     names = ["en_kokoro_1.flac", "en_kokoro_2.flac", "en_pico_1.flac", "de_kokoro_1.flac", "de_kokoro_2.flac"] * 2

@@ -95,6 +95,9 @@ def test_bodies_that_are_no_forms(http):
     check(http.post(PATH, data=FIELDS), 415, "invalid_form", "expected multipart/form-data")
     torn = {"Content-Type": "multipart/form-data; boundary=x"}
     check(http.post(PATH, content=b"nonsense", headers=torn), 400, "invalid_form", "multipart")
+    unreadable = {"Content-Type": "multipart/form-data; boundary=x; charset=undefined"}
+    field = b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\ndemo\r\n--x--\r\n'
+    check(http.post(PATH, content=field, headers=unreadable), 400, "invalid_form", "charset that it names")
     check(http.post(PATH, files={"other": b"1"}, data=FIELDS), 400, "missing_file", "no recording")
     check(http.post(PATH, files={"file": b"1"}), 400, "invalid_value", "model")
 

@@ -18,10 +18,10 @@ from mlx_canary.serve.failures import (
     ClientGone,
     RequestError,
     on_client_gone,
-    on_failure,
     on_http_exception,
     on_request_error,
 )
+from mlx_canary.serve.faults import Faults
 from mlx_canary.serve.guards import Guards
 from mlx_canary.serve.job_runner import JobRunner
 from mlx_canary.serve.limits import BodyLimits
@@ -55,7 +55,6 @@ def make_app(state: State, runner: JobRunner | None) -> FastAPI:
             HTTPException: on_http_exception,
             ClientGone: on_client_gone,
             ClientDisconnect: on_client_gone,
-            Exception: on_failure,
         },
     )
     app.state.canary, app.state.jobs = state, runner
@@ -97,6 +96,7 @@ def _middleware(state: State) -> list[Middleware]:
     return [
         Middleware(RequestLog, metrics=state.metrics),
         *([cors] if settings.allow_origins else []),
+        Middleware(Faults, state=state),
         Middleware(BodyLimits, settings=settings),
         Middleware(Guards, settings=settings),
     ]

@@ -100,8 +100,3 @@ async def on_http_exception(request: Request, error: Exception) -> JSONResponse:
 async def on_client_gone(request: Request, error: Exception) -> Response:
     """For the log: nobody gets it."""
     return Response(status_code=499)
-
-
-async def on_failure(request: Request, error: Exception) -> JSONResponse:
-    """A fault of ours. What it was is for the log alone."""
-    return JSONResponse(error_body(500, "internal_error", FAULT), 500)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import math
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -31,6 +33,7 @@ _log = logging.getLogger(__name__)
 
 _MOST_CONNECTIONS = 512
 _KEEP_ALIVE = 30  # seconds: more than clients let pass between two looks at a job, also on a busy machine
+_LAST_WORDS = 5.0  # seconds that requests get to say that they were cut off
 _LARGEST_MESSAGE = 16 * 2**20  # bytes of a WebSocket message; OpenAI's limit for sound is 15 MiB
 
 
@@ -146,7 +149,6 @@ async def _run(state: State, store: JobStore | None, listening: socket.socket) -
         server_header=False,
         limit_concurrency=_MOST_CONNECTIONS,
         timeout_keep_alive=_KEEP_ALIVE,
-        timeout_graceful_shutdown=max(1, round(state.settings.shutdown_timeout)),
     )
     server = _Server(config, state)
     jobs = asyncio.ensure_future(runner.run()) if runner is not None else None
@@ -179,8 +181,10 @@ class _Server(uvicorn.Server):
         state = self._state
         state.requests.closed = state.lives.closed = True
         state.stopping.set()
-        for _ in range(round(state.settings.shutdown_timeout * 10)):
-            if self.force_exit or not state.lives.n_inside:
-                break
+        end = time.monotonic() + state.settings.shutdown_timeout
+        while state.lives.n_inside and not self.force_exit and time.monotonic() < end:
             await asyncio.sleep(0.1)
+        self.config.timeout_graceful_shutdown = max(1, math.ceil(end - time.monotonic()))
         await super().shutdown(sockets)
+        if self.server_state.tasks and not self.force_exit:  # they were cancelled, and have to say so
+            await asyncio.wait(self.server_state.tasks, timeout=_LAST_WORDS)

@@ -28,4 +28,9 @@ async def read_upload(request: Request, stack: AsyncExitStack) -> FormData:
     if kind != "multipart/form-data":
         raise RequestError(415, "invalid_form", f"The body is {kind or 'nothing'!r:.60}; expected multipart/form-data.")
     form = request.form(max_files=1, max_fields=_MOST_FIELDS, max_part_size=_MOST_FIELD_BYTES)
-    return await stack.enter_async_context(form)
+    try:
+        return await stack.enter_async_context(form)
+    except UnicodeError as error:  # the encoding named "undefined", which refuses everything
+        raise RequestError(
+            400, "invalid_form", f"The form is not written in the charset that it names: {error}."
+        ) from error
