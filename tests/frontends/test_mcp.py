@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -21,9 +22,11 @@ from anyio.from_thread import start_blocking_portal
 from conftest import DATA
 from mcp import Client, StdioServerParameters, stdio_client
 
-from mlx_canary import CanaryModel, render
+from mlx_canary import CanaryModel, TranscriptionOptions, render
 from mlx_canary.cli.main import main
-from mlx_canary.mcp_server.server import Format
+from mlx_canary.mcp_server.folders import Folders
+from mlx_canary.mcp_server.server import Format, make_server
+from mlx_canary.mcp_server.worker import Worker
 from mlx_canary.writers import WRITERS
 
 CLIP = "en_kokoro_3.flac"
@@ -65,6 +68,8 @@ def assistant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Assistant]:
     (allowed / "way_in.flac").symlink_to(allowed / CLIP)
     os.mkfifo(allowed / "pipe.wav")
     _long(allowed / "long.wav")
+    with contextlib.suppress(OSError):  # a file system that has no such names
+        shutil.copyfile(allowed / CLIP, os.fsencode(allowed) + b"/\xff.flac")
     for age, path in enumerate((allowed / CLIP, allowed / "talks/de.flac", allowed / "long.wav"), start=1):
         os.utime(path, (1_700_000_000 - age, 1_700_000_000 - age))
     server = StdioServerParameters(
@@ -158,10 +163,34 @@ def test_a_wrong_language_gets_the_sentence_of_the_command_line(
 
 def test_times_need_a_place(assistant: Assistant) -> None:
     assert "txt has none" in assistant.refusal("transcribe", file=CLIP, timestamps="word")
+    assert "txt has none" in assistant.refusal("transcribe", file=CLIP, times_from="model")
+
+
+@pytest.mark.parametrize("times_from", ["model", "attention"])
+def test_what_tells_the_times(assistant: Assistant, demo: CanaryModel, times_from: Any) -> None:
+    options = TranscriptionOptions(language="en", timestamps="word", times_from=times_from)
+    expected = demo.transcribe(assistant.folder / CLIP, options=options)
+    told = assistant.text("transcribe", file=CLIP, language="en", format="json", times_from=times_from)
+    assert told == render(expected, "json")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other file systems have no such names")
+def test_a_folder_whose_name_is_not_utf_8(tmp_path: Path) -> None:
+    """What is said about it can be sent; it ended the server."""
+    folder = tmp_path / os.fsdecode(b"\xff")
+    folder.mkdir()
+    worker = Worker("demo")
+    try:
+        server = make_server(Folders([folder]), worker)
+        for tool, arguments in (("list_recordings", {}), ("transcribe", {"file": "missing.wav"})):
+            result = asyncio.run(server.call_tool(tool, arguments))
+            assert str(tmp_path / r"\udcff") in result.model_dump_json(by_alias=True).replace("\\\\", "\\")
+    finally:
+        worker.close()
 
 
 def test_recordings_are_listed_newest_first(assistant: Assistant) -> None:
-    """Neither hidden files, nor what is no sound, nor links that lead out; a link within counts once."""
+    """Neither hidden files, nor what is no sound or has no name in UTF-8, nor links that lead out; a link counts once."""
     lines = assistant.text("list_recordings").splitlines()
     paths = [Path(line.split("\t")[2]) for line in lines]
     assert [str(path.relative_to(assistant.folder)) for path in paths] == [CLIP, "talks/de.flac", "long.wav"]

@@ -91,7 +91,10 @@ class Folders:
         raise AudioError(f"{name}: there is no such file in the folders that may be read here: {self}.")
 
     def recordings(self) -> list[Found]:
-        """Files that are named like sound or video, the newest first; hidden ones left out."""
+        """Files that are named like sound or video, the newest first.
+
+        Hidden ones are left out, and those whose name is not UTF-8: the protocol cannot say it.
+        """
         found = {path: _look_at(path) for folder in self._folders for path in self._named_like_sound(folder)}
         return sorted(filter(None, found.values()), key=lambda recording: (-recording.modified, recording.path))
 
@@ -111,8 +114,17 @@ class Folders:
             subfolders[:] = [name for name in subfolders if not name.startswith(".")]
             for name in names:
                 path = Path(os.path.realpath(os.path.join(folder, name)))
-                if name.lower().endswith(_SUFFIXES) and not name.startswith(".") and self._allows(path):
+                named_so = name.lower().endswith(_SUFFIXES) and not name.startswith(".")
+                if named_so and self._allows(path) and _is_utf8(path):
                     yield path
+
+
+def _is_utf8(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _look_at(path: Path) -> Found | None:

@@ -56,13 +56,20 @@ def make_server(folders: Folders, worker: Worker) -> MCPServer[Any]:
             Literal["word", "segment"] | None,
             Field(description="Times of words or of sentences only; not for txt. Without it words, where they fit."),
         ] = None,
+        times_from: Annotated[
+            Literal["model", "attention"] | None,
+            Field(
+                description="What tells times of words: the model's own, or where it looks, which leaves the words alone."
+                " Without it what is best for the model."
+            ),
+        ] = None,
         format: Annotated[
             Format,
             Field(description="txt is the text alone; tsv a line with times for each sentence; json holds everything."),
         ] = "txt",
     ) -> str:
         """Write down what a sound or video file says, in the language spoken or another one."""
-        options = _options(language, translate_to, timestamps, format)
+        options = _options(language, translate_to, timestamps, times_from, format)
         path = await asyncio.to_thread(folders.find, file)
 
         async def report(seconds: float) -> None:
@@ -100,22 +107,25 @@ def _in_a_sentence(tool: Callable[P, Awaitable[str]]) -> Callable[P, Awaitable[C
             text, failed = await tool(*arguments, **keywords), False
         except CanaryError as error:
             text, failed = str(error), True
-        return CallToolResult(content=[TextContent(type="text", text=text)], is_error=failed)
+        sendable = text.encode(errors="backslashreplace").decode()  # it may hold a folder's name that is not UTF-8
+        return CallToolResult(content=[TextContent(type="text", text=sendable)], is_error=failed)
 
     told.__annotations__ = {**tool.__annotations__, "return": "CallToolResult"}
     return told
 
 
-def _options(language: str | None, translate_to: str | None, timestamps: Any, format: str) -> TranscriptionOptions:
-    if timestamps is not None and format == "txt":
-        raise PromptError(
-            f"timestamps={timestamps!r} needs a format with a place for times, such as tsv; txt has none."
-        )
+def _options(
+    language: str | None, translate_to: str | None, timestamps: Any, times_from: Any, format: str
+) -> TranscriptionOptions:
+    for name, value in (("timestamps", timestamps), ("times_from", times_from)):
+        if value is not None and format == "txt":
+            raise PromptError(f"{name}={value!r} needs a format with a place for times, such as tsv; txt has none.")
     return TranscriptionOptions(
         language=language,
         task="transcribe" if translate_to is None else "translate",
         target_lang=translate_to,
         timestamps=timestamps or (None if format == "txt" else "word"),
+        times_from=times_from,
     )
 
 
