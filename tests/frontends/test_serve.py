@@ -11,7 +11,7 @@ import openai
 import pytest
 from servers import CLIPS
 
-from mlx_canary import render
+from mlx_canary import TranscriptionOptions, render
 
 SHORT, LONG, GERMAN = CLIPS / "en_kokoro_1.flac", CLIPS / "en_long.opus", CLIPS / "de_kokoro_1.flac"
 
@@ -54,6 +54,27 @@ def test_subtitles(client, demo, format):
     assert found == render(demo.transcribe(SHORT, language="en", timestamps="word"), format)
 
 
+@pytest.mark.parametrize("times_from", ["model", "attention"])
+def test_what_tells_the_times(client, demo, times_from):
+    found = client.audio.transcriptions.create(
+        file=SHORT,
+        model="demo",
+        language="en",
+        response_format="verbose_json",
+        timestamp_granularities=["word"],
+        extra_body={"times_from": times_from},
+    )
+    options = TranscriptionOptions(language="en", timestamps="word", times_from=times_from)
+    offline = demo.transcribe(SHORT, options=options)
+    assert [(w.word, w.start, w.end) for w in found.words] == [(w.text, w.start, w.end) for w in offline.words]
+
+
+def test_a_temperature_next_to_nothing(client, demo):
+    """Scores divided by it were infinite, and the text was empty."""
+    found = client.audio.transcriptions.create(file=SHORT, model="demo", language="en", temperature=1e-40)
+    assert found.text == demo.transcribe(SHORT, language="en").text
+
+
 def test_events_of_a_long_recording(client, demo):
     """The deltas are the text, in order."""
     stream = client.audio.transcriptions.create(file=LONG, model="demo", language="en", stream=True)
@@ -69,6 +90,16 @@ def test_a_translation_into_english(client, demo):
         warnings.simplefilter("ignore", DeprecationWarning)  # newer clients would rather that nobody called it
         found = client.audio.translations.create(file=GERMAN, model="demo", extra_body={"language": "de"})
     assert found.text == demo.translate(GERMAN, source_lang="de").text
+
+
+def test_the_language_of_a_translation_is_that_of_its_text(client):
+    """Always English, says OpenAI's reference of its own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        found = client.audio.translations.create(
+            file=GERMAN, model="demo", response_format="verbose_json", extra_body={"language": "de"}
+        )
+    assert (found.language, found.source_language, found.target_language) == ("english", "de", "en")
 
 
 def test_a_translation_into_another_language(client, demo):

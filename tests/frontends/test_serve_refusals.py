@@ -68,6 +68,8 @@ def check(response: httpx.Response, status: int, code: str, message: str) -> Non
         ({"stream": "perhaps"}, 400, "invalid_value", "stream"),
         ({"stream": "true", "response_format": "srt"}, 400, "invalid_option", "cannot be streamed"),
         ({"timestamp_granularities[]": "word"}, 400, "invalid_option", "response_format=verbose_json"),
+        ({"times_from": "stars", "response_format": "srt"}, 400, "invalid_value", "times_from"),
+        ({"times_from": "model"}, 400, "invalid_option", "times_from needs response_format=verbose_json, srt or vtt"),
         ({"diarize": "true"}, 400, "unknown_field", "'diarize' is not known"),
         ({"prompt": "x" * 5000}, 400, "invalid_value", "prompt"),
         ({"prompt": "<|nospeech|>"}, 400, "invalid_option", "plain text"),

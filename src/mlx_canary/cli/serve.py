@@ -76,7 +76,7 @@ from mlx_canary.cli.options import model_option
     "--max-jobs", type=click.IntRange(1), default=100, show_default=True, help="Jobs that are not done, at most."
 )
 @click.option(
-    "--job-days", type=click.FloatRange(0), default=7, show_default=True, help="Days that jobs' texts are kept."
+    "--job-days", type=click.FloatRange(0.01), default=7, show_default=True, help="Days that jobs' texts are kept."
 )
 @click.option("--log-text", is_flag=True, help="Write transcripts into the log too.")
 @click.option(

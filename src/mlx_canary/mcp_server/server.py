@@ -59,8 +59,8 @@ def make_server(folders: Folders, worker: Worker) -> MCPServer[Any]:
         times_from: Annotated[
             Literal["model", "attention"] | None,
             Field(
-                description="What tells times of words: the model's own, or where it looks, which leaves the words alone."
-                " Without it what is best for the model."
+                description="Times from the model's own tokens, or from where it looks, which leaves the words alone. "
+                "Without it what is best for the model."
             ),
         ] = None,
         format: Annotated[

@@ -39,7 +39,7 @@ def _details(transcript: Transcript, form: TranscriptionForm) -> dict[str, Any]:
     spoken, written = transcript.source_lang, transcript.target_lang
     details: dict[str, Any] = {
         "task": "transcribe" if spoken == written else "translate",
-        "language": LANGUAGE_NAMES.get(spoken, spoken).lower(),  # as Whisper's API names them
+        "language": LANGUAGE_NAMES.get(written, written).lower(),  # of the text, by the name that OpenAI's API has
         "duration": transcript.duration,
         "source_language": spoken,
         "target_language": written,

@@ -16,6 +16,7 @@ from mlx_canary.serve.failures import RequestError
 Format = Literal["json", "text", "verbose_json", "srt", "vtt"]
 Granularity = Literal["word", "segment"]
 _REPEATED = "timestamp_granularities[]"
+_LEAST_TEMPERATURE = 1e-6  # words' scores divided by much less are infinite
 
 
 def _none_if_empty(value: Any) -> Any:
@@ -46,6 +47,9 @@ class TranscriptionForm(BaseModel):
     target_language: Code = Field(default=None, description="Ours: the language of the text, where it is another one.")
     pnc: bool = Field(default=True, description="Ours: punctuation and capitals.")
     itn: bool = Field(default=False, description="Ours: numbers as digits, where the model learned that.")
+    times_from: Annotated[Literal["model", "attention"] | None, BeforeValidator(_none_if_empty)] = Field(
+        default=None, description="Ours: times from the model's own tokens or aligner, or from where it looks."
+    )
 
 
 def form_schema() -> dict[str, Any]:
@@ -124,7 +128,8 @@ def options_of(form: TranscriptionForm, default: str | None, translate: bool) ->
         itn=form.itn,
         context=form.prompt,
         timestamps=_timestamps(form),
-        decoding=DecodingOptions(temperature=form.temperature) if form.temperature else None,
+        times_from=form.times_from,
+        decoding=DecodingOptions(temperature=form.temperature) if form.temperature >= _LEAST_TEMPERATURE else None,
         channel=0,  # the channels of an upload are mixed when it is decoded
     )
 
@@ -132,6 +137,18 @@ def options_of(form: TranscriptionForm, default: str | None, translate: bool) ->
 def options_of_job(form: TranscriptionForm, default: str | None) -> TranscriptionOptions:
     """The same for a job: with times of words, so that its text can be had in every format later."""
     return replace(options_of(form, default, translate=False), timestamps="word")
+
+
+def check_times(form: TranscriptionForm) -> None:
+    """Refuse to say where times are to come from, for a text without times.
+
+    Raises:
+        RequestError: That was said.
+    """
+    if form.times_from is not None and _timestamps(form) is None:
+        raise RequestError(
+            400, "invalid_option", "times_from needs response_format=verbose_json, srt or vtt.", "times_from"
+        )
 
 
 def _timestamps(form: TranscriptionForm) -> Granularity | None:

@@ -15,7 +15,7 @@ from mlx_canary.errors import CanaryError
 from mlx_canary.requests import TranscriptionOptions
 from mlx_canary.serve.answers import answer, as_event, delta, done
 from mlx_canary.serve.failures import FAULT, RequestError, as_request_error, error_body
-from mlx_canary.serve.forms import TranscriptionForm, options_of, read_form
+from mlx_canary.serve.forms import TranscriptionForm, check_times, options_of, read_form
 from mlx_canary.serve.logs import note
 from mlx_canary.serve.models import check_model
 from mlx_canary.serve.state import State, state_of
@@ -61,6 +61,7 @@ async def _respond(request: Request, translate: bool) -> Response:
         stack.enter_context(state.requests.enter())
         file, asked = read_form(await read_upload(request, stack))
         check_model(state, asked.model)
+        check_times(asked)
         try:
             options = options_of(asked, state.default_language, translate)
 

@@ -14,6 +14,7 @@ from conftest import DATA, WAVS
 from servers import spoken
 
 from mlx_canary import AudioError, PromptError, ServerError, load_audio
+from mlx_canary.cli.main import main
 from mlx_canary.serve.admission import Admission
 from mlx_canary.serve.failures import RequestError
 from mlx_canary.serve.job_store import JobStore
@@ -123,6 +124,14 @@ def test_a_network_needs_a_key(host):
     check_exposure(Settings(host=host, api_key="secret"))
     with pytest.raises(ServerError, match="is empty"):
         check_exposure(Settings(host=host, api_key=" "))
+
+
+def test_texts_are_kept_for_a_while(capsys):
+    """With no days at all a job's text was deleted before anybody could fetch it."""
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "-m", "demo", "--job-days", "0"])
+    assert ended.value.code == 2
+    assert "0.0 is not in the range x>=0.01" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.0.0.2"])
