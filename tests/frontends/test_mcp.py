@@ -190,7 +190,7 @@ def test_a_folder_whose_name_is_not_utf_8(tmp_path: Path) -> None:
 
 
 def test_recordings_are_listed_newest_first(assistant: Assistant) -> None:
-    """Neither hidden files, nor what is no sound or not named in UTF-8, nor links that lead out; one within counts once."""
+    """Neither hidden files, nor what is no sound or not named in UTF-8, nor links that lead out; others count once."""
     lines = assistant.text("list_recordings").splitlines()
     paths = [Path(line.split("\t")[2]) for line in lines]
     assert [str(path.relative_to(assistant.folder)) for path in paths] == [CLIP, "talks/de.flac", "long.wav"]
