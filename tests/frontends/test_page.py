@@ -9,6 +9,7 @@ import base64
 import json
 import os
 import shutil
+import signal
 import sys
 import wave
 from collections.abc import Callable, Iterator
@@ -296,6 +297,45 @@ def test_the_microphone(open_page, demo):
     assert played_from(page) == pytest.approx(said.segments[0].start, abs=0.01)
     seconds = page.locator("#audio").evaluate("audio => audio.duration")
     assert seconds == pytest.approx(len(heard) / 16_000)
+
+
+def test_nobody_has_to_wait_for_a_server_that_lags(open_page, server):
+    """After Stop there was no way out but to leave the page."""
+    page = open_page()
+    page.locator("#speak").click()
+    await_state(page, "listening")
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        page.keyboard.press("Escape")
+        await_state(page, "finishing")
+        page.keyboard.press("Escape")
+        expect(page.locator("#status")).to_have_text("Cancelled.")
+        expect(page.locator("#takeaway")).to_be_hidden()
+        expect(page.locator("#speak")).to_be_enabled()
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+
+
+_SLOW_AUDIO = """() => {
+    const add = AudioWorklet.prototype.addModule;
+    AudioWorklet.prototype.addModule = async function (...given) {
+        await new Promise((resolve) => setTimeout(resolve, 3000));
+        return add.apply(this, given);
+    };
+    document.querySelector("#spoken option:checked").value = "ja";
+}"""
+
+
+def test_what_the_server_says_before_the_microphone_is_ready(open_page):
+    """Its reason was followed by another error, about what had been closed because of it."""
+    page = open_page()
+    await_state(page, "idle")
+    page.evaluate(_SLOW_AUDIO)
+    page.locator("#speak").click()
+    expect(page.get_by_role("alert")).to_contain_text("does not know the spoken language 'ja'")
+    page.wait_for_timeout(4000)
+    expect(page.get_by_role("alert")).to_contain_text("does not know the spoken language 'ja'")
+    assert page.evaluate("document.body.dataset.state") == "idle"
 
 
 _TONE = """async ([rate, frequency]) => {

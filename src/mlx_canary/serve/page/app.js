@@ -19,7 +19,7 @@ let name = "transcript";
 
 /**
  * Show what belongs to a state: starting, locked, idle, working (on a file), opening (the
- * microphone), listening (to it), done.
+ * microphone), listening (to it), finishing (its text, which the server may take long for), done.
  */
 function enter(state, status = "") {
   const had = document.activeElement;
@@ -42,7 +42,7 @@ function isFree() {
 
 /** The keyboard stays where the action is. */
 function focusOn(state) {
-  const at = { locked: "key", idle: "choose", working: "cancel", listening: "stop", done: "choose" }[state];
+  const at = { locked: "key", idle: "choose", working: "cancel", listening: "stop", finishing: "cancel", done: "choose" }[state];
   (element(at) ?? document.querySelector("main")).focus();
 }
 
@@ -147,13 +147,22 @@ async function speak() {
 }
 
 function stopSpeaking() {
-  element("stop").disabled = true;
-  element("status").textContent = "Writing down the rest";
+  enter("finishing", "Writing down the rest");
   microphone.stop();
 }
 
+function cancel() {
+  if (document.body.dataset.state === "working") {
+    abort.abort();
+    return;
+  }
+  microphone.cancel();
+  words.draft("");
+  player.load(microphone.recording);
+  keepWhatCame(new DOMException("", "AbortError"));
+}
+
 function spoken(error) {
-  element("stop").disabled = false;
   problem(error);
   player.load(microphone.recording);
   finish(microphone.transcript, "Microphone");
@@ -190,7 +199,7 @@ element("file").addEventListener("change", ({ target }) => {
 });
 element("speak").addEventListener("click", speak);
 element("stop").addEventListener("click", stopSpeaking);
-element("cancel").addEventListener("click", () => abort.abort());
+element("cancel").addEventListener("click", cancel);
 element("copy").addEventListener("click", copy);
 for (const button of document.querySelectorAll("[data-format]")) {
   button.addEventListener("click", () => download(button.dataset.format));
@@ -222,8 +231,8 @@ window.addEventListener("drop", (event) => {
 });
 window.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
-  if (document.body.dataset.state === "working") abort.abort();
-  if (document.body.dataset.state === "listening" && !element("stop").disabled) stopSpeaking();
+  if (document.body.dataset.state === "listening") stopSpeaking();
+  else if (["working", "finishing"].includes(document.body.dataset.state)) cancel();
 });
 
 begin();

@@ -19,7 +19,9 @@ export class Microphone {
   #worklet = null;
   #blocks = [];
   #sound = new Blob();
+  #started = false;
   #ended = false;
+  #reason = null; // why it ended before it had started
   #items = [];
 
   /** @param {{onText: (text: string) => void, onDraft: (text: string) => void, onLevel: (level: number) => void,
@@ -35,13 +37,17 @@ export class Microphone {
     }
     try {
       const stream = await this.#open();
+      this.#tracks = stream.getTracks();
       this.#socket = await openLive();
       this.#socket.onmessage = ({ data }) => this.#obey(JSON.parse(data));
       this.#socket.onclose = ({ reason }) => this.#end(new Refused(reason || "The server ended the live session."));
       this.#send({ type: "session.update", session: sessionOf(model, language, target) });
       await this.#listen(stream);
+      if (this.#reason) throw this.#reason;
+      this.#started = true;
     } catch (error) {
       this.#close();
+      if (this.#reason) throw this.#reason;
       throw REASONS[error.name] ? new Refused(REASONS[error.name]) : error;
     }
   }
@@ -49,6 +55,11 @@ export class Microphone {
   /** No more sound; `onEnd` is called when the text of all sound is there. */
   stop() {
     this.#worklet.port.postMessage("rest");
+  }
+
+  /** Neither more sound nor more text; `onEnd` is not called. */
+  cancel() {
+    this.#close();
   }
 
   /** What was said, as the server's verbose_json has it, without words. */
@@ -70,7 +81,6 @@ export class Microphone {
   }
 
   async #listen(stream) {
-    this.#tracks = stream.getTracks();
     this.#context = new AudioContext();
     await this.#context.audioWorklet.addModule(new URL("microphone-worklet.js", import.meta.url));
     await this.#context.resume();
@@ -126,7 +136,8 @@ export class Microphone {
   #end(error) {
     if (this.#ended) return;
     this.#close();
-    this.told.onEnd(error);
+    if (this.#started) this.told.onEnd(error);
+    else this.#reason = error;
   }
 
   #close() {
