@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from mlx_canary.cli.memory import limit_memory, memory_options
 from mlx_canary.cli.options import model_option
 
 
@@ -20,7 +21,8 @@ from mlx_canary.cli.options import model_option
     help="Recordings in this folder, and below it, may be read; repeat it for others.",
 )
 @model_option
-def command(folders: tuple[Path, ...], model: str) -> None:
+@memory_options
+def command(folders: tuple[Path, ...], model: str, memory_limit: float | None, cache_limit: float | None) -> None:
     """Let assistants transcribe recordings, by the Model Context Protocol on standard input and output.
 
     An assistant starts this by itself, once it is told how. It can read recordings in the given folders, and nothing
@@ -45,6 +47,7 @@ def command(folders: tuple[Path, ...], model: str) -> None:
     from mlx_canary.mcp_server.folders import Folders
     from mlx_canary.mcp_server.worker import Worker
 
+    limit_memory(memory_limit, cache_limit)
     log = logging.getLogger("mlx_canary")
     log.setLevel(logging.INFO)
     log.propagate = False  # it has a handler; the protocol's package gives the root logger another

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from mlx_canary.cli.memory import limit_memory, memory_options
 from mlx_canary.cli.options import model_option
 
 
@@ -84,6 +85,7 @@ from mlx_canary.cli.options import model_option
     type=click.Choice(["float32", "float16", "bfloat16"]),
     help="Compute in this type.  [default: the model's own, on a CPU float32]",
 )
+@memory_options
 def command(**given: Any) -> None:
     """Serve a model over HTTP, in the shapes of OpenAI's API.
 
@@ -127,5 +129,6 @@ def command(**given: Any) -> None:
         with loading_progress(given["model"]) as loading:
             return CanaryModel.from_pretrained(given["model"], dtype=given["dtype"], progress=loading)
 
+    limit_memory(given["memory_limit"], given["cache_limit"])
     log_to_stderr()
     serve(load, settings)

@@ -14,7 +14,9 @@ from conftest import DATA, WAVS
 from servers import spoken
 
 from mlx_canary import AudioError, PromptError, ServerError, load_audio
+from mlx_canary.backend import mx
 from mlx_canary.cli.main import main
+from mlx_canary.cli.memory import limit_memory
 from mlx_canary.serve.admission import Admission
 from mlx_canary.serve.failures import RequestError
 from mlx_canary.serve.job_store import JobStore
@@ -132,6 +134,23 @@ def test_texts_are_kept_for_a_while(capsys):
         main(["serve", "-m", "demo", "--job-days", "0"])
     assert ended.value.code == 2
     assert "0.0 is not in the range x>=0.01" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["serve", "mcp"])
+def test_a_limit_of_memory_that_makes_no_sense(capsys, tmp_path, command):
+    with pytest.raises(SystemExit) as ended:
+        main(
+            [command, "-m", "demo", "--memory-limit", "-1", *(["--folder", str(tmp_path)] if command == "mcp" else [])]
+        )
+    assert ended.value.code == 2
+    assert "A limit of -1.0 GB is not possible" in capsys.readouterr().err
+
+
+def test_limits_of_memory_reach_mlx():
+    before = mx.set_memory_limit(10**9), mx.set_cache_limit(10**9)
+    limit_memory(3, None)
+    limit_memory(None, 0.5)
+    assert (mx.set_memory_limit(before[0]), mx.set_cache_limit(before[1])) == (3 * 10**9, 5 * 10**8)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.0.0.2"])
