@@ -231,7 +231,7 @@ def test_a_client_that_does_not_read_is_not_read_either():
                 websocket.send('{"type": "input_audio_buffer.clear"}')
 
     with running("--idle-timeout", "2", "--shutdown-timeout", "1") as server:
-        websocket = connect(f"ws://127.0.0.1:{server.port}/v1/realtime", max_queue=1, ping_interval=None)
+        websocket = connect(f"ws://127.0.0.1:{server.port}/v1/realtime", max_queue=1)
         sending = threading.Thread(target=send, args=(websocket,), daemon=True)
         sending.start()
         end = time.monotonic() + 300
