@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from mlx_canary.audio.sources import AudioSource
-from mlx_canary.longform.assembly import Assembly, Outcome
+from mlx_canary.longform.assembly import Assembly, Outcome, Texts
 from mlx_canary.longform.journal import Journal
 from mlx_canary.reading import Reader
 from mlx_canary.requests import TranscriptionOptions
@@ -118,15 +118,34 @@ class TranscriptionQueue:
 
         Returns:
             What became of the recordings that are done with it, the first done first.
+
+        Raises:
+            Exception: What an `on_segment` raised, or a fault. The recordings that it met are forgotten; others go on.
         """
         batch = self._draw()
-        texts = self._transcriber([piece for _, piece in batch])
+        problems: list[Exception] = []
+        try:
+            texts = self._transcriber([piece for _, piece in batch])
+        except Exception:
+            for recording, _ in batch:
+                self.cancel(recording.ticket)
+            raise
         for (recording, piece), found in zip(batch, texts, strict=True):
-            if recording.journal is not None:
-                recording.journal.note(piece.window, found)
-            recording.assembly.add(0, piece.window.start, found)
+            if recording.ticket in self._open:  # else it was cancelled by somebody who was told a segment
+                try:
+                    self._deliver(recording, piece, found)
+                except Exception as error:
+                    self.cancel(recording.ticket)
+                    problems.append(error)
         self.n_windows += len(batch)
+        if problems:
+            raise problems[0]
         return self._outcomes()
+
+    def _deliver(self, recording: _Recording, piece: Piece, found: Texts) -> None:
+        if recording.journal is not None:
+            recording.journal.note(piece.window, found)
+        recording.assembly.add(0, piece.window.start, found)
 
     def _draw(self) -> list[tuple[_Recording, Piece]]:
         """The windows of the next batch."""

@@ -9,6 +9,7 @@ import pytest
 from conftest import clip
 
 from mlx_canary import Audio, AudioError, PromptError, TranscriptionOptions
+from mlx_canary.network.canary import CanaryNetwork
 
 RATE = 16_000
 ENGLISH = TranscriptionOptions(language="en", shortest_window=1, longest_window=2)
@@ -99,3 +100,41 @@ def test_what_the_checkpoint_cannot_do_is_refused_at_once(flash):
     assert queue.step() == []
     with pytest.raises(PromptError, match="at least 1"):
         flash.queue(batch_size=0)
+
+
+def test_a_listener_that_fails_ends_its_own_recording_alone(flash):
+    def fail(segment):
+        raise ZeroDivisionError
+
+    queue = flash.queue(batch_size=4)
+    failing, other = queue.add(recording(6), ENGLISH, on_segment=fail), queue.add(recording(6), ENGLISH)
+    with pytest.raises(ZeroDivisionError):
+        queue.step()
+    assert not queue.cancel(failing)
+    (outcome,) = drained(queue).values()
+    assert outcome.index == other
+    assert outcome.transcript == flash.transcribe(recording(6), options=ENGLISH)
+
+
+def test_a_fault_ends_the_recordings_that_it_met(flash, monkeypatch):
+    queue = flash.queue(batch_size=1)
+    queue.add(recording(6), ENGLISH)
+    other = queue.add(recording(1.5), ENGLISH)
+    with monkeypatch.context() as patched:
+        patched.setattr(CanaryNetwork, "encode", lambda network, features: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            queue.step()
+    assert list(drained(queue)) == [other]
+
+
+def test_who_cancels_while_being_told_is_told_no_more_windows(flash):
+    queue, told = flash.queue(batch_size=4), []
+
+    def stop(segment):
+        told.append(segment.start)
+        queue.cancel(ticket)
+
+    ticket = queue.add(recording(8), ENGLISH, on_segment=stop)
+    assert queue.step() == []
+    assert told == [0.0]
+    assert len(queue) == 0
