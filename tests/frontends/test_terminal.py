@@ -107,3 +107,25 @@ def test_what_the_encoding_lacks_is_escaped(tmp_path):
     )
     assert result.returncode == 0
     assert rb"== gr\xf6\xdfe.wav ==" in result.stdout
+
+
+def test_a_closed_stdout_is_a_sentence(tmp_path):
+    """As by `>&-`. Python then has no stdout at all, which ended in a traceback; outputs in files need none."""
+    line = [*command("transcribe", CHIRP, "-m", MODEL, "-l", "en", "-q")]
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh"]
+    result = subprocess.run([*closed, *line], stderr=subprocess.PIPE, cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (1, b"Error: Standard output cannot be written: it is closed.\n")
+    assert subprocess.run([*closed, *line, "-o", "out"], stderr=subprocess.PIPE, cwd=tmp_path).returncode == 0
+    assert (tmp_path / "out/chirp_2s3.txt").read_bytes() == TEXT + b"\n"
+    assert subprocess.run([*closed, *command("models")], cwd=tmp_path, stderr=subprocess.DEVNULL).returncode == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
+@pytest.mark.parametrize("to", ["2>/dev/full", "2>&-"])
+def test_a_stderr_that_cannot_be_written_does_not_stop_the_work(to, tmp_path):
+    line = command("transcribe", CHIRP, "missing.wav", CHIRP, "-m", MODEL)
+    result = subprocess.run(["sh", "-c", f'exec "$@" {to}', "sh", *line], stdout=subprocess.PIPE, cwd=tmp_path)
+    assert result.returncode == 1  # for the one that is missing
+    assert result.stdout.count(TEXT) == 2
+    line = command("transcribe", CHIRP, "-m", MODEL, "-o", "out")
+    assert subprocess.run(["sh", "-c", f'exec "$@" {to}', "sh", *line], cwd=tmp_path).returncode == 0

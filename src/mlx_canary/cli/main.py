@@ -9,7 +9,15 @@ from typing import Any
 
 import click
 
-from mlx_canary.cli.terminal import abandon_stdout, never_refuse_text, visible, wants_colour
+from mlx_canary.cli.terminal import (
+    abandon_stdout,
+    never_refuse_text,
+    never_stopped_by_stderr,
+    replace_missing_streams,
+    tell,
+    visible,
+    wants_colour,
+)
 from mlx_canary.errors import CanaryError
 from mlx_canary.version import __version__
 
@@ -64,6 +72,7 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; the one place where errors become a sentence and an exit code."""
+    replace_missing_streams()
     logging.getLogger("mlx_canary").addHandler(_OnStderr())
     never_refuse_text()
     try:
@@ -73,7 +82,8 @@ def main(arguments: list[str] | None = None) -> Any:
     except KeyboardInterrupt:
         _fail("Interrupted.", 130)
     except click.ClickException as error:
-        error.show()
+        with never_stopped_by_stderr():
+            error.show()
         sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader of our output is gone
         abandon_stdout()
@@ -92,9 +102,10 @@ class _OnStderr(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         kind = "Warning: " if record.levelno >= logging.WARNING else ""
-        print(visible(f"{kind}{record.getMessage()}", sys.stderr), file=sys.stderr)
+        with never_stopped_by_stderr():
+            print(visible(f"{kind}{record.getMessage()}", sys.stderr), file=sys.stderr)
 
 
 def _fail(message: str, code: int) -> None:
-    click.echo(visible(message, sys.stderr), err=True)
+    tell(message)
     sys.exit(code)

@@ -22,7 +22,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from mlx_canary.cli.terminal import visible
+from mlx_canary.cli.terminal import never_stopped_by_stderr, visible
 
 if TYPE_CHECKING:
     from mlx_canary.types import Segment
@@ -102,7 +102,8 @@ class RecordingProgress:
     def note(self, line: str) -> None:
         """A line on stderr that stays."""
         line = visible(line, sys.stderr)
-        self._bar.console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+        with never_stopped_by_stderr():
+            self._bar.console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def print(self, text: str) -> None:
         """A result on stdout."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 import click
@@ -28,6 +31,36 @@ def wants_colour() -> bool | None:
     return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
 
 
+def tell(text: str) -> None:
+    """A line on stderr."""
+    with never_stopped_by_stderr():
+        click.echo(visible(text, sys.stderr), err=True)
+
+
+@contextmanager
+def never_stopped_by_stderr() -> Iterator[None]:
+    """The work goes on where what is told about it cannot be written: nobody reads it, or a disk is full."""
+    try:
+        yield
+    except OSError:
+        _abandon(sys.stderr)
+
+
+class _Closed(io.TextIOBase):
+    """A stream that this process was started without."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.EBADF, "it is closed")
+
+
+def replace_missing_streams() -> None:
+    """Python has None for streams that were closed before it started, as by `>&-`."""
+    if sys.stdout is None:
+        sys.stdout = _Closed()
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - until the end of the process
+
+
 def never_refuse_text() -> None:
     """Write what stdout's encoding lacks as an escape, where Python would stop in the middle of the work."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
@@ -36,4 +69,10 @@ def never_refuse_text() -> None:
 
 def abandon_stdout() -> None:
     """What is still to be written cannot be; otherwise Python would try, and complain, once more at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not isinstance(sys.stdout, _Closed):
+        _abandon(sys.stdout)
+
+
+def _abandon(stream: TextIO) -> None:
+    """Let what the stream still holds, and gets from now on, go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
