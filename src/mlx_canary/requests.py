@@ -78,11 +78,10 @@ class TranscriptionOptions:
             raise PromptError(f"times_from={self.times_from!r} is not one of: 'model', 'attention', None.")
         shortest = 1 if self.shortest_window is None else self.shortest_window
         longest = 60 if self.longest_window is None else self.longest_window
-        if not 1 <= shortest <= longest <= 60:
-            raise PromptError(
-                f"Windows of {self.shortest_window} to {self.longest_window} s are not possible; "
-                "expected 1 <= shortest_window <= longest_window <= 60."
-            )
+        if not 1 <= longest <= 60:
+            raise PromptError(f"The longest window is {longest:g} s; expected 1 to 60 s.")
+        if not 1 <= shortest <= longest:
+            raise PromptError(f"The shortest window is {shortest:g} s; expected 1 to {longest:g} s, the longest.")
         if self.longform not in ("quiet", "nemo"):
             raise PromptError(f"longform={self.longform!r} is not one of: 'quiet', 'nemo'.")
         if self.longform == "nemo":
@@ -137,7 +136,7 @@ def prompts_for(options: TranscriptionOptions, config: ModelConfig, tokenizer: C
         raise PromptError(f"target_lang={options.target_lang!r} is for task='translate'.")
     target = (options.target_lang or "en") if options.task == "translate" else spoken
     if options.task == "translate" and target == spoken:
-        raise PromptError(f"Translating needs two languages; both are {spoken!r}. Say target_lang.")
+        raise PromptError(f"Translating needs two languages; both are {spoken!r}. Say another for the text.")
     targets = (target, *options.also_translate)
     if len(set(targets)) < len(targets):
         raise PromptError(f"The same text is asked for twice: {', '.join(targets)}.")
@@ -194,7 +193,9 @@ def candidates(config: ModelConfig) -> tuple[str, ...]:
         PromptError: The checkpoint does not say which it was trained on.
     """
     if config.languages is None:
-        raise PromptError(f"{config.name} does not say which languages it knows, so it cannot choose; say language.")
+        raise PromptError(
+            f"{config.name} does not say which languages it knows, so it cannot choose; say which is spoken."
+        )
     return config.languages.spoken
 
 
