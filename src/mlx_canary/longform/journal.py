@@ -1,6 +1,7 @@
 """What was finished before a run was interrupted: a file that grows with every window, and is read when it goes on.
 
-One line of JSON for each window; a line that was cut off by the interruption is as if it had not been written.
+One line of JSON for each window, and a last one when the recording is finished; a line that was cut off by the
+interruption is as if it had not been written.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 # A window's times, and a checksum of its sound: standard input, an address or an edited file may hold something else.
 _Key = tuple[float, float, int]
+_FINISHED = "finished"  # the key of a finished recording's last line
 
 
 class Journal:
@@ -55,10 +57,12 @@ class Journal:
 
     def note(self, window: Window, texts: Texts) -> None:
         """Write a finished window down. Where that is not possible the run goes on, with a warning."""
+        self._append(_entry(_key(window), texts))
         self._windows[_key(window)] = texts
-        with self._lock:
-            if self._writable:
-                self._append(window, texts)
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Write down that the whole recording is done, and what came of it, for `read_finished`."""
+        self._append({_FINISHED: result})
 
     def close(self) -> None:
         """Write nothing more, whatever is still noted; any thread. The file can be removed then, and stays so."""
@@ -66,7 +70,7 @@ class Journal:
             self._writable = False
 
     def delete(self) -> None:
-        """The recording is done; nothing is left to resume. A file that cannot be deleted stays, with a warning."""
+        """The run is done; nothing is left to resume. A file that cannot be deleted stays, with a warning."""
         try:
             self.path.unlink(missing_ok=True)
         except OSError as error:
@@ -74,19 +78,22 @@ class Journal:
                 reason = error.strerror or error
                 _log.warning("%s is not needed any more, but cannot be deleted (%s).", self.path, reason)
 
-    def _append(self, window: Window, texts: Texts) -> None:
-        try:
-            if self._started:
-                _write(self.path, "a", [_entry(_key(window), texts)])
-            else:
-                self._start()
-        except OSError as error:
-            self._writable = False
-            _log.warning(
-                "%s cannot be written (%s). If this run is interrupted, the next one cannot go on where it stopped.",
-                self.path,
-                error.strerror or error,
-            )
+    def _append(self, line: dict[str, Any]) -> None:
+        with self._lock:
+            if not self._writable:
+                return
+            try:
+                if not self._started:
+                    self._start()
+                _write(self.path, "a", [line])
+            except OSError as error:
+                self._writable = False
+                reason = error.strerror or error
+                _log.warning(
+                    "%s cannot be written (%s). If this run is interrupted, the next one cannot go on where it stopped.",
+                    self.path,
+                    reason,
+                )
 
     def _start(self) -> None:
         """Write all anew, because the last line of what was resumed may be cut off; until that is done, keep it."""
@@ -100,6 +107,16 @@ class Journal:
                 new.unlink()
             raise
         self._started = True
+
+
+def read_finished(path: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The conditions and the result of a recording that a run finished; None where it did not."""
+    try:
+        lines = path.read_text(encoding="ascii", errors="replace").splitlines()
+        conditions, result = json.loads(lines[0]), json.loads(lines[-1])[_FINISHED]
+    except (OSError, ValueError, RecursionError, IndexError, KeyError, TypeError):
+        return None
+    return (conditions, result) if isinstance(conditions, dict) and isinstance(result, dict) else None
 
 
 def _key(window: Window) -> _Key:
@@ -123,6 +140,8 @@ def _read(path: Path, conditions: Any) -> dict[_Key, Texts]:
         if not lines or json.loads(lines[0]) != conditions:
             return {}
         for line in lines[1:]:
+            if line.startswith(f'{{"{_FINISHED}"'):
+                break
             entry = _Entry.model_validate_json(line)
             windows[entry.window] = entry.texts
     except FileNotFoundError:

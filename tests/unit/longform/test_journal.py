@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlx_canary import Segment, Word
-from mlx_canary.longform.journal import Journal
+from mlx_canary.longform.journal import Journal, read_finished
 from mlx_canary.longform.windows import Window
 
 CONDITIONS = {"model": "m", "options": ("word", None, 1.5)}
@@ -213,3 +213,27 @@ def test_a_journal_that_cannot_be_read_is_none(path, caplog):
     path.mkdir(parents=True)
     assert Journal(path, CONDITIONS, resume=True).n_windows == 0
     assert "cannot be read" in caplog.text
+
+
+def test_a_finished_recording_says_so(interrupted, path):
+    """With the conditions and what came of it; one that goes on again is not finished."""
+    assert read_finished(path) is None
+    interrupted.finish({"outputs": ["größe.txt"]})
+    conditions, result = read_finished(path)
+    assert (conditions["model"], result) == ("m", {"outputs": ["größe.txt"]})
+    resumed = Journal(path, CONDITIONS, resume=True)
+    assert resumed.n_windows == 3
+    resumed.note(window(30.0), TEXTS)
+    assert read_finished(path) is None
+
+
+def test_an_empty_recording_can_be_finished(path):
+    Journal(path, CONDITIONS, resume=False).finish({})
+    assert read_finished(path)[1] == {}
+
+
+@pytest.mark.parametrize("content", ["", "[]\n", "{}\n7\n", '{}\n{"finished": []}\n', '{}\n{"finished": {}', "\xff"])
+def test_what_is_no_journal_is_not_finished(content, path):
+    path.parent.mkdir()
+    path.write_text(content, encoding="latin-1")
+    assert read_finished(path) is None
