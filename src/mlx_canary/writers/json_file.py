@@ -61,6 +61,7 @@ def _document(transcript: Transcript, provenance: Provenance) -> dict[str, objec
         "source_lang": transcript.source_lang,
         "target_lang": transcript.target_lang,
         "duration": _number(transcript.duration, "duration"),
+        "warnings": list(provenance.warnings),
         "text": transcript.text,
         "segments": [_segment(segment, f"segments[{n}]") for n, segment in enumerate(transcript.segments)],
     }
