@@ -8,7 +8,7 @@ from mlx_canary.writers.errors import OutputError
 from mlx_canary.writers.files import write_file, write_outputs
 from mlx_canary.writers.json_file import SCHEMA_VERSION, read_json
 from mlx_canary.writers.options import Provenance, SubtitleOptions
-from mlx_canary.writers.plan import OutputSource, OutputTarget, PlannedOutput, plan_outputs
+from mlx_canary.writers.plan import OutputSource, OutputTarget, PlannedOutput, name_outputs, plan_outputs
 from mlx_canary.writers.registry import WRITERS, parse_formats, render
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "PlannedOutput",
     "Provenance",
     "SubtitleOptions",
+    "name_outputs",
     "parse_formats",
     "plan_outputs",
     "read_json",

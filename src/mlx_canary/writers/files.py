@@ -10,7 +10,7 @@ from pathlib import Path
 from mlx_canary.types import Transcript
 from mlx_canary.writers.errors import OutputError
 from mlx_canary.writers.options import Provenance, SubtitleOptions
-from mlx_canary.writers.plan import OutputSource, OutputTarget, plan_outputs
+from mlx_canary.writers.plan import OutputSource, OutputTarget, already_exists, plan_outputs
 from mlx_canary.writers.registry import render
 
 
@@ -21,6 +21,7 @@ def write_outputs(
     recording: str | Path,
     *,
     number: int = 1,
+    subfolder: Path = Path(),
     subtitles: SubtitleOptions | None = None,
     provenance: Provenance | None = None,
 ) -> list[Path]:
@@ -34,6 +35,7 @@ def write_outputs(
         target: Where they go.
         recording: Its path, URL, or "-", for the names.
         number: Of the recording in this run, for the names.
+        subfolder: Of the target's folder, in which the outputs lie.
         subtitles: The shape of subtitles.
         provenance: What made the transcripts, for the json format.
 
@@ -44,7 +46,7 @@ def write_outputs(
         OutputError: As for `render` and `plan_outputs`, or a file cannot be written.
     """
     given = [transcripts] if isinstance(transcripts, Transcript) else list(transcripts)
-    source = OutputSource(recording, tuple(transcript.target_lang for transcript in given), number)
+    source = OutputSource(recording, tuple(transcript.target_lang for transcript in given), number, subfolder)
     [outputs] = plan_outputs([source], formats, target)
     rendered = [
         render([given[number] for number in output.texts], output.format, subtitles, provenance) for output in outputs
@@ -79,15 +81,11 @@ def _publish(temporary: Path, path: Path, overwrite: bool) -> None:
             os.link(temporary, path)  # unlike a rename, fails where another program has just made the file
             return
         except FileExistsError as error:
-            raise _exists(path) from error
+            raise already_exists(path) from error
         except OSError as error:  # no hard links here
             if os.path.lexists(path):
-                raise _exists(path) from error
+                raise already_exists(path) from error
     os.replace(temporary, path)
-
-
-def _exists(path: Path) -> OutputError:
-    return OutputError(f"{path} exists. Choose another folder or name, or ask for it to be replaced (overwrite).")
 
 
 def _remove(temporary: Path) -> None:

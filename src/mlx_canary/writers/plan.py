@@ -50,11 +50,13 @@ class OutputSource:
         recording: Its path, URL, or "-" for standard input.
         languages: Of its texts, the spoken language's first; None for one that is not known yet.
         number: Of the recording in this run.
+        subfolder: Of the target's folder, in which its outputs lie.
     """
 
     recording: str | Path
     languages: tuple[str | None, ...]
     number: int = 1
+    subfolder: Path = Path()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +94,24 @@ def plan_outputs(
             recording, or a file that exists without `overwrite`; or the folder cannot be written to.
     """
     names = parse_formats(formats)
-    plans = [_plan(source, names, target) for source in sources]
+    plans = name_outputs(sources, names, target)
     _check_different(sources, names, target)
     for plan in plans:
         for output in plan:
             _check_writable(output.path, target)
     return plans
+
+
+def name_outputs(
+    sources: Sequence[OutputSource], formats: str | Iterable[str], target: OutputTarget
+) -> list[list[PlannedOutput]]:
+    """The same names, whether or not they can be written.
+
+    Raises:
+        OutputError: A format or placeholder is not known, or a name leads out of the folder.
+    """
+    names = parse_formats(formats)
+    return [_plan(source, names, target) for source in sources]
 
 
 def _plan(source: OutputSource, formats: Sequence[str], target: OutputTarget) -> list[PlannedOutput]:
@@ -121,7 +135,7 @@ def _path(source: OutputSource, format: str, texts: Sequence[int], target: Outpu
         "ext": find_writer(format).extension,
         "date": target.day.isoformat(),
     }
-    path = target.folder / fill_template(template, values)
+    path = target.folder / source.subfolder / fill_template(template, values)
     if not Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(target.folder)):
         raise OutputError(f"{path} leads out of the output folder {target.folder} through a link.")
     return path
@@ -149,11 +163,18 @@ def _file_key(path: str | Path) -> str:
     return unicodedata.normalize("NFC", os.path.realpath(path)).casefold()
 
 
+def already_exists(path: Path) -> OutputError:
+    """What is said where an output may not be replaced."""
+    return OutputError(
+        f"{path} exists. Choose another folder or name, or replace it with --overwrite (in Python: overwrite=True)."
+    )
+
+
 def _check_writable(path: Path, target: OutputTarget) -> None:
     if os.path.isdir(path):
         raise OutputError(f"{path} is a folder; a file cannot take its place.")
     if os.path.lexists(path) and not target.overwrite:
-        raise OutputError(f"{path} exists. Choose another folder or name, or ask for it to be replaced (overwrite).")
+        raise already_exists(path)
     folder = next(parent for parent in path.parents if os.path.exists(parent) or parent == parent.parent)
     if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"{path} cannot be written: {folder} is not a folder that may be written to.")

@@ -17,6 +17,7 @@ from mlx_canary.writers import (
     OutputSource,
     OutputTarget,
     SubtitleOptions,
+    name_outputs,
     plan_outputs,
     write_file,
     write_outputs,
@@ -251,3 +252,18 @@ def test_nothing_is_written_where_one_format_fails(tmp_path):
     with pytest.raises(OutputError, match="not known"):
         write_outputs(TALK, "txt,doc", OutputTarget(tmp_path), "talk.mp3")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_outputs_lie_in_the_subfolder_of_their_recording(tmp_path):
+    target = OutputTarget(tmp_path)
+    sources = [OutputSource(f"{name}/talk.mp3", ("de",), subfolder=Path(name)) for name in ("a", "b")]
+    assert planned(sources, "srt", target) == ["a/talk.srt", "b/talk.srt"]
+    [path] = write_outputs(GERMAN, "srt", target, "b/talk.mp3", subfolder=Path("b"))
+    assert path == tmp_path / "b/talk.srt"
+    assert path.exists()
+
+
+def test_names_can_be_asked_for_whether_or_not_they_are_taken(tmp_path):
+    (tmp_path / "talk.srt").touch()
+    [[output]] = name_outputs([OutputSource("talk.mp3", ("de",))], "srt", OutputTarget(tmp_path))
+    assert output.path == tmp_path / "talk.srt"
