@@ -154,8 +154,8 @@ def test_one_that_fails_does_not_stop_the_others(run, tmp_path):
     assert TEXTS[SHORT] in result.out
     errors = [line for line in result.err.splitlines() if line.startswith("Error: ")]
     assert len(errors) == 2
-    assert "broken.wav" in errors[0]
-    assert "missing.mp3" in errors[1]
+    assert "missing.mp3" in errors[0]  # before the long work
+    assert "broken.wav" in errors[1]
 
 
 def test_outputs_are_delivered_beside_a_failure(run, tmp_path):
@@ -200,11 +200,19 @@ def test_translate(run):
                "--no-pnc") == result  # fmt: skip
 
 
+def test_codes_of_languages_may_be_written_in_capitals(run):
+    assert run("transcribe", CHIRP, "-m", MODEL, "-l", "EN").out == TEXTS[CHIRP] + "\n"
+    result = run("translate", CHIRP, "-m", MODEL, "--from", "En", "--to", "DE", "--no-pnc")
+    assert result.out == "das Wetter wird kalt\n"
+
+
 def test_silence_is_an_empty_line(run, tmp_path):
     with wave.open(str(tmp_path / "silence.wav"), "wb") as file:
         file.setparams((1, 2, 16000, 0, "NONE", ""))
         file.writeframes(bytes(64000))
-    assert run("transcribe", "silence.wav", "-m", MODEL, "-l", "en") == Result(0, "\n", "")
+    assert run("transcribe", "silence.wav", "-m", MODEL, "-l", "en") == Result(
+        0, "\n", "Nothing was heard in silence.wav.\n"
+    )
 
 
 def test_another_track_of_a_film(run, tmp_path):
@@ -235,8 +243,16 @@ BAD = {
     "unknown option": (["transcribe", CHIRP, "-m", MODEL, "--pnc"], 2, "No such option"),
     "unknown language": (["transcribe", CHIRP, "-m", MODEL, "-l", "ja"], 1, "It knows: en, de, es, fr"),
     "unknown target": (["translate", CHIRP, "-m", MODEL, "--from", "en", "--to", "ja"], 1, "language 'ja'"),
-    "same languages": (["translate", CHIRP, "-m", MODEL, "--from", "de", "--to", "de"], 1, "needs two languages"),
-    "target without task": (["transcribe", CHIRP, "-m", MODEL, "--target-lang", "de"], 1, "is for task='translate'"),
+    "same languages": (["translate", CHIRP, "-m", MODEL, "--from", "de", "--to", "de"], 2, "needs two languages"),
+    "target without task": (["transcribe", CHIRP, "-m", MODEL, "--target-lang", "de"], 2, "is for --task translate"),
+    "one text twice": (["transcribe", CHIRP, "-m", "x", "-l", "en", "--also-translate", "de,EN"], 2, "asked for twice"),
+    "a language of no published model": (["transcribe", CHIRP, "-m", "canary-1b-v2", "-l", "ja"], 1, "language 'ja'"),
+    "no published direction": (["translate", CHIRP, "-m", "canary-1b-v2", "--from", "de", "--to", "fr"], 1, "to 'fr'"),
+    "nothing there": (["transcribe", "nope.wav", "-m", "canary-180m-flash", "-l", "en"], 1, "nope.wav: no such file"),
+    "an empty folder": (["transcribe", ".", "-m", "canary-180m-flash"], 1, ". is a folder without recordings"),
+    "an empty name of a model": (["transcribe", CHIRP, "-m", ""], 2, "the name is empty"),
+    "a model of no name to measure": (["benchmark", "-m", ""], 2, "the name is empty"),
+    "skipping stdout": (["transcribe", CHIRP, "-m", "x", "--skip-existing"], 2, "--skip-existing is for files"),
     "a name of nothing": (["transcribe", "", "-m", MODEL, "-l", "en"], 1, "its path is empty"),
     "another kind of address": (["transcribe", "ftp://x/y", "-m", MODEL, "-l", "en"], 1, "ftp addresses are not read"),
     "an address in capitals": (["transcribe", "HTTP://[", "-m", MODEL, "-l", "en"], 1, "is not a URL"),
@@ -426,3 +442,18 @@ def test_one_text_of_a_pipe_appears_before_the_next_is_heard(tmp_path):
     process.communicate()
     assert first == [f"== {CHIRP} ==\n", TEXTS[CHIRP] + "\n"]
     assert running
+
+
+def test_a_single_text_appears_while_it_is_heard(tmp_path):
+    """And in the end it is what a file would hold."""
+    long_recording(tmp_path / "long.wav", 3)
+    arguments = ("transcribe", "long.wav", "-m", MODEL, "-l", "en", "--batch-size", "1")
+    process = spawn(*arguments, cwd=tmp_path)
+    with process:
+        first = process.stdout.readline()
+        running = process.poll() is None
+        rest, _ = process.communicate(timeout=300)
+    assert running
+    with spawn(*arguments, "-o", "out", cwd=tmp_path) as process:
+        assert process.wait(300) == 0
+    assert first + rest == (tmp_path / "out/long.txt").read_bytes()

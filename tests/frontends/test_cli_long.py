@@ -22,6 +22,7 @@ from conftest import DATA, WAVS, clip, loaded
 from mlx_canary import CanaryModel, TranscriptionOptions
 from mlx_canary.backend import mx
 from mlx_canary.cli.main import main
+from mlx_canary.longform.journal import Journal
 from mlx_canary.transcriber import Transcriber
 from mlx_canary.writers import WRITERS, read_json
 
@@ -379,10 +380,157 @@ def test_nothing_is_left_of_a_run_that_ended_well(done):
     assert list(texts(Path("out"))) == ["speech_7s01.txt"]
 
 
+def outputs(folder: Path) -> dict[str, str]:
+    """What is meant for people."""
+    return {name: text for name, text in texts(folder).items() if not name.startswith(".")}
+
+
+TWO_OF_THREE = ("transcribe", "a/talk.wav", "late.wav", "b.wav", "-l", "en", "-f", "srt,txt", "-o", "out")
+
+
+@pytest.fixture
+def two_of_three(run):
+    """A run in which one of three recordings failed."""
+    write(Path("a/talk.wav"), "speech")
+    write(Path("b.wav"), "chirp")
+    code, _, err = run(*TWO_OF_THREE, "-m", ATTENTION)
+    assert code == 1
+    assert err.splitlines()[-1] == "What was finished is kept; the same command with --resume does the rest."
+    assert list(outputs(Path("out"))) == ["b.srt", "b.txt", "talk.srt", "talk.txt"]
+
+
+def test_resuming_leaves_alone_what_is_done(two_of_three, run, decoded):
+    """Its outputs were in the way, and with --overwrite it was heard again."""
+    before = outputs(Path("out"))
+    code, _, err = run(*TWO_OF_THREE, "-m", ATTENTION, "--resume", "--overwrite")
+    assert (code, decoded) == (1, [])
+    write(Path("late.wav"), "short")
+    code, _, err = run(*TWO_OF_THREE, "-m", ATTENTION, "--resume")
+    assert (code, decoded) == (0, [0.0])
+    assert f"a/talk.wav was done before: {Path('out/talk.srt')}, {Path('out/talk.txt')}" in err
+    after = texts(Path("out"))
+    assert sorted(after) == sorted([*before, "late.srt", "late.txt"])
+    assert before.items() <= after.items()
+
+
+def test_interrupted_between_recordings(done, run, decoded, monkeypatch):
+    """Ctrl-C while the second of two is heard."""
+    write(Path("a.wav"), "chirp")
+    write(Path("b.wav"), "speech", 0.5, times=5)
+    command = ("transcribe", "a.wav", "b.wav", "-m", ATTENTION, "-l", "en", "--batch-size", "1", "-o", "out")
+    note = Journal.note
+
+    def stop(journal, window, found):
+        if "b.wav" in journal.path.name and window.start > 0:
+            raise KeyboardInterrupt
+        note(journal, window, found)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "note", stop)
+        assert run(*command)[0] == 130
+    assert list(outputs(Path("out"))) == ["a.txt"]
+    heard = decoded.copy()
+    decoded.clear()
+    done(*command, "--resume")
+    assert 0.0 in heard
+    assert 0.0 not in decoded
+    assert list(texts(Path("out"))) == ["a.txt", "b.txt"]
+
+
+@pytest.mark.parametrize("change", ["recording", "output", "format", "options", "subtitles"])
+def test_only_outputs_of_the_same_run_are_left_alone(change, two_of_three, run):
+    changed = {"format": ["-f", "vtt"], "options": ["--no-guards"], "subtitles": ["--max-lines", "1"]}
+    if change == "recording":
+        write(Path("b.wav"), "short")
+    if change == "output":
+        Path("out/b.srt").unlink()
+    code, _, err = run(*TWO_OF_THREE, "-m", ATTENTION, "--resume", *changed.get(change, []))
+    assert code == 1
+    assert " exists. " in err.splitlines()[-1]
+
+
+def test_another_model_does_not_go_on(run, done):
+    write(Path("b.wav"), "chirp")
+    command = ("transcribe", "b.wav", "late.wav", "-m", "model", "-l", "en", "-o", "out")
+    done("convert", ATTENTION, "-o", "model")
+    assert run(*command)[0] == 1
+    done("convert", CTC, "-o", "model", "--overwrite")
+    write(Path("late.wav"), "short")
+    code, _, err = run(*command, "--resume")
+    assert code == 1
+    assert "The model model is not what it was when the interrupted run began." in err
+    done(*command, "--overwrite")
+    assert list(texts(Path("out"))) == ["b.txt", "late.txt"]
+
+
+# Folders.
+
+
+@pytest.fixture
+def interviews() -> None:
+    """Recordings in subfolders, and other files."""
+    for name in ("interviews/b.wav", "interviews/2/a.WAV", "interviews/.hidden.wav", "interviews/.cache/x.wav"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        write(Path(name), "short")
+    Path("interviews/notes.txt").write_text("mine")
+
+
+def test_a_folder_stands_for_its_recordings(run, interviews):
+    code, _, err = run("transcribe", "interviews", "-m", ATTENTION, "-l", "en", "-o", "out")
+    assert code == 0
+    assert err.splitlines() == [
+        f"{Path('interviews/2/a.WAV')} -> {Path('out/2/a.txt')}",
+        f"{Path('interviews/b.wav')} -> {Path('out/b.txt')}",
+    ]
+    out = run("transcribe", "interviews/", "-m", ATTENTION, "-l", "en")[1]
+    assert out.splitlines()[::2] == ["== interviews/2/a.WAV ==", "== interviews/b.wav =="]
+    assert run("transcribe", "interviews", "-m", "x", "-f", "srt")[0] == 2, "two do not fit on stdout"
+
+
+def test_what_is_named_is_always_tried(run, interviews):
+    """Whatever its name; and a folder without recordings does not stop the others."""
+    Path("empty").mkdir()
+    os.rename("interviews/b.wav", "interviews/recording")
+    code, out, err = run("transcribe", "empty", "interviews/recording", "-m", ATTENTION, "-l", "en")
+    assert (code, out) == (1, "== interviews/recording ==\nThank you!\n")
+    assert err.startswith("Error: empty is a folder without recordings.")
+
+
+def test_a_folder_that_grows(run, done, interviews, decoded):
+    """As in a run every night: nothing that was done is heard again, and no model is loaded for nothing."""
+    command = ("transcribe", "interviews", "-l", "en", "-f", "txt,srt", "-o", "out", "--skip-existing")
+    done(*command, "-m", ATTENTION)
+    assert run(*command, "-m", "no-such-model") == (0, "", "2 recordings are left out: all outputs exist.\n")
+    write(Path("interviews/2/c.wav"), "chirp")
+    decoded.clear()
+    done(*command, "-m", ATTENTION)
+    assert decoded == [0.0]
+    Path("out/b.srt").unlink()
+    assert "b.txt exists" in run(*command, "-m", "no-such-model")[2]
+
+
+# What is wrong with a recording.
+
+
+def test_a_recording_that_is_cut_off_says_so_in_json(run, done):
+    whole = write(Path("talk.wav"), "speech").read_bytes()
+    Path("cut.wav").write_bytes(whole[: len(whole) // 2])
+    write(Path("quiet.wav"), 2.0)
+    code, _, err = run("transcribe", "cut.wav", "talk.wav", "quiet.wav", "-m", CTC, "-l", "en", "-f", "json", "-o", ".")
+    assert code == 0
+    warnings = {name: json.loads(Path(f"{name}.json").read_text())["warnings"] for name in ("cut", "talk", "quiet")}
+    assert [len(told) for told in warnings.values()] == [1, 0, 1]
+    assert warnings["cut"][0].startswith("cut.wav is cut off or damaged: 3.5 s of its 7.0 s could be read")
+    assert f"Warning: {warnings['cut'][0]}" in err
+    assert warnings["quiet"] == ["Nothing was heard in quiet.wav."]
+    assert warnings["quiet"][0] in err
+
+
 MEASURED = """
 import resource, sys
 from mlx_canary.backend import mx
 from mlx_canary.cli.main import main
+from mlx_canary.longform.journal import Journal
 try:
     main(sys.argv[1:])
 finally:
@@ -474,17 +622,38 @@ CONFLICTS = {
     "negative temperature": (["--temperature", "-1"], "temperature=-1.0 must be a number from 0"),
     "no phrases": (["--boost", "missing.txt"], "missing.txt"),
     "negative strength": (["--boost", SPEECH + ".txt", "--boost-alpha", "-1"], "speech"),
-    "nemo and beams": (["--longform", "nemo", "--beam-size", "4"], "decoding cannot be chosen with it"),
-    "nemo and translations": (["--longform", "nemo", "--also-translate", "de"], "also_translate cannot be chosen"),
-    "nemo and windows": (["--longform", "nemo", "--longest-window", "20"], "longest_window cannot be chosen with it"),
+    "nemo and beams": (["--longform", "nemo", "--beam-size", "4"], "--beam-size is not for --longform nemo"),
+    "nemo and translations": (
+        ["--longform", "nemo", "--also-translate", "de"],
+        "--also-translate is not for",
+    ),
+    "nemo and windows": (["--longform", "nemo", "--longest-window", "20"], "--longest-window is not for"),
+    "nemo and guards": (["--longform", "nemo", "--no-guards"], "--no-guards is not for --longform nemo"),
     "nemo and auto": (["--longform", "nemo", "-l", "auto"], "the language must be said"),
     "nemo and resume": (["--longform", "nemo", "--resume", "-o", "out"], "--resume is not for --longform nemo"),
     "resuming stdout": (["--resume"], "--resume is for files"),
-    "a window too long": (["--longest-window", "90"], "longest_window <= 60"),
-    "a window of nothing": (["--longest-window", "0"], "Windows of"),
+    "a window too long": (["--longest-window", "90"], "The longest window is 90 s; expected 1 to 60 s."),
+    "a window of nothing": (["--longest-window", "0"], "The longest window is 0 s"),
     "unknown format": (["-f", "pdf"], "pdf"),
     "subtitles of three languages on stdout": (["-f", "srt", "--also-translate", "de,fr"], "Only one text fits"),
-    "no line": (["--max-line-chars", "0"], "max_line_chars=0"),
+    "no line": (["-f", "srt", "--max-line-chars", "0"], "max_line_chars=0"),
+    "confidence in no place": (["--confidence", "-f", "srt"], "--confidence needs --format json."),
+    "subtitles in no file": (["--max-words", "3"], "--max-words needs --format srt, vtt, lrc or ass."),
+    "lines of a table": (["--max-lines", "2", "-f", "tsv"], "--max-lines needs --format srt"),
+    "marks in json": (["--highlight-words", "-f", "json"], "--highlight-words needs --format srt"),
+    "one text in two languages": (["--bilingual", "--also-translate", "de", "-o", "out"], "--bilingual needs --format"),
+    "marks without times": (
+        ["-f", "srt", "--highlight-words", "--timestamps", "none"],
+        "needs the times of words, not --timestamps none",
+    ),
+    "marks of sentences": (["-f", "srt", "--highlight-words", "--timestamps", "segment"], "not --timestamps segment"),
+    "times from nowhere": (["-f", "srt", "--times-from", "model", "--timestamps", "none"], "--times-from needs times"),
+    "times in plain text": (["--times-from", "attention"], "--times-from needs times"),
+    "kept and replaced": (["-o", "out", "--skip-existing", "--overwrite"], "either kept"),
+    "names not known yet": (
+        ["-o", "out", "--skip-existing", "-l", "auto", "--also-translate", "de"],
+        "--skip-existing needs --language",
+    ),
     "memory below zero": (["--memory-limit", "-1"], "-1.0 GB is not possible"),
 }
 

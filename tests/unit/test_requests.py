@@ -66,7 +66,10 @@ def changed(name: str, **values) -> CanaryModel:
         ({"longest_window": 0.5}, "The longest window is 0.5 s; expected 1 to 60 s."),
         ({"longest_window": 0}, "The longest window is 0 s"),  # once meant the default
         ({"longest_window": 61}, "The longest window is 61 s"),
-        ({"shortest_window": 20, "longest_window": 10}, "The shortest window is 20 s; expected 1 to 10 s, the longest."),
+        (
+            {"shortest_window": 20, "longest_window": 10},
+            "The shortest window is 20 s; expected 1 to 10 s, the longest.",
+        ),
         ({"shortest_window": -3}, "The shortest window is -3 s; expected 1 to 60 s"),
         ({"longest_window": float("nan")}, "The longest window is nan s"),
         ({"longform": "nemo", "decoding": DecodingOptions()}, "decoding cannot be chosen with it"),

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import click
 from click.core import ParameterSource
 
+from mlx_canary.cli.options import named_model
+
 if TYPE_CHECKING:
     from mlx_canary.audio.sources import AudioSource
     from mlx_canary.cli.progress import RecordingProgress
@@ -34,7 +36,15 @@ def _several(
 
 
 @click.command(name="benchmark")
-@click.option("--model", "-m", envvar="MLX_CANARY_MODEL", show_envvar=True, metavar="MODEL", help="As for transcribe.")
+@click.option(
+    "--model",
+    "-m",
+    envvar="MLX_CANARY_MODEL",
+    show_envvar=True,
+    metavar="MODEL",
+    callback=named_model,
+    help="As for transcribe.",
+)
 @click.option("--random", metavar="NAME", help="A published model's sizes with random weights, instead of --model.")
 @click.option("--audio", multiple=True, metavar="FILE", help="A recording to measure with; may be repeated.")
 @click.option(

@@ -10,17 +10,24 @@ from typing import Any
 
 import click
 
-from mlx_canary.cli.options import model_option
+from mlx_canary.cli.options import as_language, model_option
 
 
 @click.command(name="evaluate")
 @click.argument("manifest", type=click.Path(path_type=Path))
 @model_option
 @click.option(
-    "--language", "-l", metavar="CODE", help="Spoken where the manifest does not say.  [default: the model's]"
+    "--language",
+    "-l",
+    metavar="CODE",
+    callback=as_language,
+    help="Spoken where the manifest does not say.  [default: the model's]",
 )
 @click.option(
-    "--target-lang", metavar="CODE", help="Of the texts where the manifest does not say.  [default: the same]"
+    "--target-lang",
+    metavar="CODE",
+    callback=as_language,
+    help="Of the texts where the manifest does not say.  [default: the same]",
 )
 @click.option("--no-pnc", is_flag=True, help="Leave punctuation and capitals out.")
 @click.option("--beam-size", type=click.IntRange(1, 64), help="1 is greedy search.  [default: the model's own]")

@@ -5,22 +5,37 @@ Combinations that make no sense are refused here, before anything is loaded.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from mlx_canary.cli.options import usage_errors
+from mlx_canary.cli.inputs import Inputs, find_inputs
+from mlx_canary.cli.options import language_code, usage_errors
 from mlx_canary.decoding.confidence import ConfidenceMethod
 from mlx_canary.decoding.options import Boosting, DecodingOptions, LanguageModel
 from mlx_canary.requests import TranscriptionOptions
-from mlx_canary.writers import OutputTarget, SubtitleOptions, parse_formats
+from mlx_canary.transcriber import Timestamps
+from mlx_canary.writers import WRITERS, OutputTarget, SubtitleOptions, parse_formats
 
 # Formats that hold nothing but text.
 _WITHOUT_TIMES = {"txt"}
 _TO_STDOUT = {"txt", "json"}
+# What options have an effect on.
+_SUBTITLES = frozenset(("srt", "vtt", "lrc", "ass"))
+_OF_FORMATS = {
+    "confidence": frozenset(("json",)),
+    "max_line_chars": _SUBTITLES,
+    "max_lines": _SUBTITLES,
+    "max_words": _SUBTITLES,
+    "highlight_words": _SUBTITLES,
+    "bilingual": _SUBTITLES,
+}
+_NOT_NEMO = (
+    *("resume", "also_translate", "times_from", "confidence", "longest_window", "no_guards"),
+    *("beam_size", "length_penalty", "temperature", "seed", "boost", "lm"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +43,7 @@ class Job:
     """What a command was asked to do.
 
     Attributes:
-        files: Paths, addresses, or "-" for standard input.
+        inputs: What to listen to.
         model: As for `CanaryModel.from_pretrained`.
         dtype: As there.
         options: For every file.
@@ -37,13 +52,14 @@ class Job:
         target: Where outputs go; None for stdout.
         own_beam: Whether the number of beams is left to the model.
         resume: Whether to go on where an interrupted run stopped.
+        skip_existing: Whether to leave out recordings whose outputs exist.
         batch_size: Windows decoded at once.
         memory_limit: Bytes that MLX may take; None for its own limit.
         cache_limit: Bytes of it that MLX keeps for later use; None for its own limit.
         quiet: No progress.
     """
 
-    files: Sequence[str]
+    inputs: Inputs
     model: str
     dtype: Any
     options: TranscriptionOptions
@@ -52,6 +68,7 @@ class Job:
     target: OutputTarget | None
     own_beam: bool
     resume: bool
+    skip_existing: bool
     batch_size: int
     memory_limit: int | None
     cache_limit: int | None
@@ -65,32 +82,98 @@ def make_job(given: dict[str, Any]) -> Job:
 
 
 def _job(given: dict[str, Any]) -> Job:
+    formats, timestamps = parse_formats(given["formats"]), given["timestamps"]
+    if timestamps == "auto":
+        timestamps = "none" if set(formats) <= _WITHOUT_TIMES else "word"
+    _check_together(given)
+    _check_formats(formats)
+    _check_times(given, timestamps)
+    _check_files(given)
+    _check_languages(given)
+    options = _options(given, None if timestamps == "none" else timestamps)
+    subtitles = SubtitleOptions(
+        max_line_chars=given["max_line_chars"],
+        max_lines=given["max_lines"],
+        max_words=given["max_words"],
+        highlight_words=given["highlight_words"],
+    )
+    memory_limit, cache_limit = _bytes(given["memory_limit"]), _bytes(given["cache_limit"])
+    inputs = find_inputs(given["files"])
+    return Job(
+        inputs=inputs,
+        model=given["model"],
+        dtype=given["dtype"],
+        options=options,
+        formats=formats,
+        subtitles=subtitles,
+        target=_target(given, formats, len(inputs)),
+        own_beam=given["beam_size"] is None and not given["temperature"],
+        resume=given["resume"],
+        skip_existing=given["skip_existing"],
+        batch_size=given["batch_size"],
+        memory_limit=memory_limit,
+        cache_limit=cache_limit,
+        quiet=given["quiet"],
+    )
+
+
+def _is_given(option: str) -> bool:
+    source = click.get_current_context().get_parameter_source(option)
+    return source is not click.core.ParameterSource.DEFAULT
+
+
+def _check_together(given: dict[str, Any]) -> None:
     for option, other in (("boost_alpha", "boost"), ("lm_alpha", "lm"), ("bilingual", "also_translate")):
         if given[option] not in (None, False) and not given[other]:
             raise click.UsageError(f"--{_dashed(option)} needs --{_dashed(other)}.")
-    if given["resume"] and given["longform"] == "nemo":
-        raise click.UsageError("--resume is not for --longform nemo, which decodes a recording as a whole.")
-    formats = parse_formats(given["formats"])
-    return Job(
-        files=_files(given["files"]),
-        model=given["model"],
-        dtype=given["dtype"],
-        options=_options(given, formats),
-        formats=formats,
-        subtitles=SubtitleOptions(
-            max_line_chars=given["max_line_chars"],
-            max_lines=given["max_lines"],
-            max_words=given["max_words"],
-            highlight_words=given["highlight_words"],
-        ),
-        target=_target(given, formats),
-        own_beam=given["beam_size"] is None and not given["temperature"],
-        resume=given["resume"],
-        batch_size=given["batch_size"],
-        memory_limit=_bytes(given["memory_limit"]),
-        cache_limit=_bytes(given["cache_limit"]),
-        quiet=given["quiet"],
-    )
+    if given["skip_existing"] and given["overwrite"]:
+        raise click.UsageError(
+            "Outputs that exist are either kept, with --skip-existing, or replaced, with --overwrite."
+        )
+    for option in _NOT_NEMO if given["longform"] == "nemo" else ():
+        if _is_given(option):
+            raise click.UsageError(f"--{_dashed(option)} is not for --longform nemo, which does what NeMo does.")
+
+
+def _check_formats(formats: tuple[str, ...]) -> None:
+    """Refuse what would have no effect on any of the outputs."""
+    for option, able in _OF_FORMATS.items():
+        if _is_given(option) and not able & set(formats):
+            known = [name for name in WRITERS if name in able]
+            wanted = " or ".join(filter(None, (", ".join(known[:-1]), known[-1])))
+            raise click.UsageError(f"--{_dashed(option)} needs --format {wanted}.")
+
+
+def _check_times(given: dict[str, Any], timestamps: str) -> None:
+    if given["times_from"] and timestamps == "none":
+        raise click.UsageError("--times-from needs times: a --format that holds them, or --timestamps word.")
+    if given["highlight_words"] and timestamps != "word":
+        raise click.UsageError(f"--highlight-words needs the times of words, not --timestamps {timestamps}.")
+
+
+def _check_files(given: dict[str, Any]) -> None:
+    if list(given["files"]).count("-") > 1:
+        raise click.UsageError("Standard input ('-') can be read once.")
+    unknown = given["language"] in (None, "auto") and given["task"] == "transcribe"
+    if given["skip_existing"] and unknown and (given["also_translate"] or "{lang}" in (given["output_template"] or "")):
+        raise click.UsageError("--skip-existing needs --language where outputs are named by it.")
+
+
+def _check_languages(given: dict[str, Any]) -> None:
+    spoken, target = given["language"], given["target_lang"]
+    translates = given["task"] == "translate"
+    if not translates and target not in (None, spoken):
+        raise click.UsageError("--target-lang is for --task translate.")
+    first = (target or "en") if translates else spoken
+    if translates and first == spoken:
+        raise click.UsageError(f"Translating needs two languages; both are {spoken!r}.")
+    texts = [code for code in (first, *_codes(given["also_translate"])) if code is not None]
+    if len(set(texts)) < len(texts):
+        raise click.UsageError(f"The same text is asked for twice: {', '.join(texts)}.")
+
+
+def _codes(listed: str | None) -> tuple[str, ...]:
+    return tuple(language_code(code.strip()) for code in (listed or "").split(",") if code.strip())
 
 
 def _dashed(option: str) -> str:
@@ -103,25 +186,16 @@ def _bytes(gigabytes: float | None) -> int | None:
     return None if gigabytes is None else int(gigabytes * 1e9)
 
 
-def _files(files: Sequence[str]) -> Sequence[str]:
-    if list(files).count("-") > 1:
-        raise click.UsageError("Standard input ('-') can be read once.")
-    return files
-
-
-def _options(given: dict[str, Any], formats: tuple[str, ...]) -> TranscriptionOptions:
-    timestamps = given["timestamps"]
-    if timestamps == "auto":
-        timestamps = "none" if set(formats) <= _WITHOUT_TIMES else "word"
+def _options(given: dict[str, Any], timestamps: Timestamps | None) -> TranscriptionOptions:
     return TranscriptionOptions(
         language=given["language"],
         task=given["task"],
         target_lang=given["target_lang"],
-        also_translate=tuple(code.strip() for code in (given["also_translate"] or "").split(",") if code.strip()),
+        also_translate=_codes(given["also_translate"]),
         pnc=not given["no_pnc"],
         itn=given["itn"],
         context=given["context"],
-        timestamps=None if timestamps == "none" else timestamps,
+        timestamps=timestamps,
         times_from=given["times_from"],
         decoding=_decoding(given),
         guards=not given["no_guards"],
@@ -165,14 +239,14 @@ def _channel(value: str) -> Any:
     return int(value)
 
 
-def _target(given: dict[str, Any], formats: tuple[str, ...]) -> OutputTarget | None:
+def _target(given: dict[str, Any], formats: tuple[str, ...], n_recordings: int) -> OutputTarget | None:
     folder, template = given["output_dir"], given["output_template"]
     if folder is not None or template is not None:
         return OutputTarget(folder or Path(), template, given["overwrite"], given["bilingual"])
-    several = len(given["files"]) > 1 or (given["also_translate"] and not given["bilingual"])
+    several = n_recordings > 1 or (given["also_translate"] and not given["bilingual"])
     if len(formats) > 1 or (several and formats[0] not in _TO_STDOUT):
         raise click.UsageError("Only one text fits on stdout. Say where to write the others with --output-dir.")
-    for option in ("overwrite", "resume"):
+    for option in ("overwrite", "resume", "skip_existing"):
         if given[option]:
-            raise click.UsageError(f"--{option} is for files; say where they are with --output-dir.")
+            raise click.UsageError(f"--{_dashed(option)} is for files; say where they are with --output-dir.")
     return None

@@ -11,6 +11,7 @@ from mlx_canary.cli.options import model_option
 
 if TYPE_CHECKING:
     from mlx_canary.config import LanguageConfig
+    from mlx_canary.requests import TranscriptionOptions
 
 
 @click.command(name="languages")
@@ -22,14 +23,40 @@ def command(model: str) -> None:
     click.echo(describe_languages(model, _languages(model)))
 
 
-def _languages(model: str) -> LanguageConfig | None:
-    """What is known of a published model, unless there is a folder of its name; otherwise what a checkpoint says."""
+def check_published(model: str, options: TranscriptionOptions) -> None:
+    """Refuse what a published model was not trained to do before it is downloaded.
+
+    Raises:
+        PromptError: As for the loaded model.
+    """
+    from mlx_canary.text.languages import check_languages
+    from mlx_canary.text.prompt import Prompt
+
+    languages = _published(model)
+    # English, which all of them know, where the language is not known yet.
+    spoken = "en" if options.language in (None, "auto") else options.language
+    assert spoken is not None
+    first = (options.target_lang or "en") if options.task == "translate" else spoken
+    for target in (first, *options.also_translate):
+        prompt = Prompt(source_lang=spoken, target_lang=target, pnc=options.pnc)
+        check_languages(prompt, model, languages)
+
+
+def _published(model: str) -> LanguageConfig | None:
+    """What is known of a published model, unless there is a folder of its name."""
     from mlx_canary.registry import CANARY_MODELS
 
     if not os.path.exists(model):
         for name, published in CANARY_MODELS.items():
             if model in (name, published.repository):
                 return published.languages
+    return None
+
+
+def _languages(model: str) -> LanguageConfig | None:
+    """What is known of a published model; otherwise what a checkpoint says."""
+    if (published := _published(model)) is not None:
+        return published
     from mlx_canary.cli.progress import loading_progress
     from mlx_canary.load_models import load_config
 

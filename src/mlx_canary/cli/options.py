@@ -14,10 +14,29 @@ from mlx_canary.errors import CanaryError
 Command = TypeVar("Command", bound=Callable[..., Any])
 Option = Callable[[Any], Any]
 
+
+def language_code(code: str) -> str:
+    """People also write EN; names of regions are left as they are."""
+    return code.lower() if len(code) == 2 or code.lower() == "auto" else code
+
+
+def as_language(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Callback of options that name a language."""
+    return None if value is None else language_code(value)
+
+
+def named_model(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Callback of --model: an empty name would be the current folder."""
+    if value == "":
+        raise click.BadParameter("the name is empty. Give 'demo', a folder, or a name from `mlx-canary models`.")
+    return value
+
+
 model_option = click.option(
     "--model",
     "-m",
     required=True,
+    callback=named_model,
     envvar="MLX_CANARY_MODEL",
     show_envvar=True,
     metavar="MODEL",
@@ -75,7 +94,11 @@ _LONG: tuple[Option, ...] = (
         help="Seconds that the model hears at once.  [default: 35, or as it was trained]",
     ),
     click.option("--no-guards", is_flag=True, help="Do not decode doubtful windows again."),
-    click.option("--resume", is_flag=True, help="Go on where an interrupted run with --output-dir stopped."),
+    click.option(
+        "--resume",
+        is_flag=True,
+        help="Go on where an interrupted run with --output-dir stopped; what it finished is left alone.",
+    ),
 )
 _SUBTITLES: tuple[Option, ...] = (
     click.option("--max-line-chars", type=int, default=42, show_default=True, help="Subtitles: longest line."),
@@ -103,6 +126,7 @@ _OUTPUT: tuple[Option, ...] = (
     ),
     click.option("--output-template", metavar="NAME", help="Names of outputs, such as '{stem}.{lang}.{ext}'."),
     click.option("--overwrite", is_flag=True, help="Replace outputs that exist."),
+    click.option("--skip-existing", is_flag=True, help="Leave out recordings all of whose outputs exist."),
 )
 _WORK: tuple[Option, ...] = (
     click.option("--channel", default="mix", show_default=True, metavar="N|mix", help="One channel, from 0, or all."),

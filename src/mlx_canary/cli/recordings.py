@@ -5,16 +5,22 @@ One recording that fails does not stop the others; its error is told, and the ex
 
 from __future__ import annotations
 
-import hashlib
+import logging
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, fields, is_dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
+from mlx_canary.audio.sources import describe as describe_source
 from mlx_canary.backend import mx
+from mlx_canary.cli.inputs import Recording
 from mlx_canary.cli.jobs import Job
+from mlx_canary.cli.languages import check_published
+from mlx_canary.cli.planning import Plan, delete_journals, finish, make_plan, open_journals
 from mlx_canary.cli.progress import RecordingProgress, loading_progress, recording_progress
+from mlx_canary.cli.terminal import tell
 from mlx_canary.decoding.options import DecodingOptions
 from mlx_canary.errors import CanaryError
 from mlx_canary.longform.guards import describe
@@ -22,141 +28,193 @@ from mlx_canary.longform.journal import Journal
 from mlx_canary.model import CanaryModel, Outcome
 from mlx_canary.requests import TranscriptionOptions, own_decoding
 from mlx_canary.types import Segment, Transcript
-from mlx_canary.writers import OutputSource, Provenance, plan_outputs, render, write_outputs
+from mlx_canary.writers import Provenance, render, write_outputs
 
 
 def run(job: Job) -> None:
     """Do it; exits with 1 if a recording failed."""
-    _plan(job)
+    for problem in job.inputs.problems:
+        tell(f"Error: {problem}")
+    check_published(job.model, job.options)
+    plan = make_plan(job)
+    all_well = _work(job, plan) if plan.recordings else not job.inputs.problems
+    if not all_well:
+        sys.exit(1)
+    delete_journals(job)
+
+
+def _work(job: Job, plan: Plan) -> bool:
+    """Listen to what is left; true if all is done then."""
     if job.memory_limit is not None:
         mx.set_memory_limit(job.memory_limit)
     if job.cache_limit is not None:
         mx.set_cache_limit(job.cache_limit)
     with loading_progress(job.model, enabled=not job.quiet) as loading:
         model = CanaryModel.from_pretrained(job.model, dtype=job.dtype, progress=loading)
-    with recording_progress(len(job.files), enabled=not job.quiet) as progress:
-        job = _with_own_beam(job, model)
-        if job.options.language is None:
-            progress.note(f"Language: {model.prompt(job.options).source_lang} (say another with --language)")
+    journals = open_journals(job, plan, model)
+    with recording_progress(len(plan.recordings), enabled=not job.quiet) as progress, _warnings() as warnings:
+        options = _with_own_beam(job, model)
+        if options.language is None:
+            progress.note(f"Language: {model.prompt(options).source_lang} (say another with --language)")
         progress.say("Listening")
-        journals = _journals(job, model)
-        requests = [(file, job.options) for file in job.files]
+        delivery = _Delivery(job, options, model.config.name, progress, warnings)
         outcomes = model.transcribe_each(
-            requests, batch_size=job.batch_size, on_segment=progress.heard, journals=journals
+            [(recording.file, options) for recording in plan.recordings],
+            batch_size=job.batch_size,
+            on_segment=delivery.heard,
+            journals=journals,
         )
+        all_well = False
         try:
-            failed = _deliver_all(job, outcomes, model, journals, progress)
-        except KeyboardInterrupt:
-            if any(journal.n_windows for journal in journals or ()):
-                progress.note("What was finished is kept; the same command with --resume goes on from there.")
-            raise
-    if failed:
-        sys.exit(1)
+            all_well = _deliver_all(delivery, outcomes, plan, journals) and not job.inputs.problems
+        finally:
+            if not all_well and (plan.configs or any(journal.n_windows for journal in journals or ())):
+                progress.note("What was finished is kept; the same command with --resume does the rest.")
+    return all_well
 
 
 def _deliver_all(
-    job: Job,
-    outcomes: Iterator[Outcome],
-    model: CanaryModel,
-    journals: Sequence[Journal] | None,
-    progress: RecordingProgress,
+    delivery: _Delivery, outcomes: Iterator[Outcome], plan: Plan, journals: Sequence[Journal] | None
 ) -> bool:
-    """Write every recording's transcript; true if one failed."""
-    failed = False
+    """Write every recording's transcript; true if none failed."""
+    all_well = True
     for outcome in outcomes:
+        recording = plan.recordings[outcome.index]
         try:
-            _deliver(job, outcome, model, progress)
+            paths = delivery.deliver(recording, outcome)
         except CanaryError as error:
-            failed = True
-            file = job.files[outcome.index]
-            progress.note(f"Error: {error}" if file in str(error) else f"Error: {file}: {error}")
+            all_well = False
+            told = str(error)
+            delivery.progress.note(f"Error: {told}" if recording.file in told else f"Error: {recording.file}: {told}")
         else:
             if journals is not None:
-                journals[outcome.index].delete()
-        progress.finished()
-    return failed
+                finish(delivery.job, recording, journals[outcome.index], paths)
+        delivery.progress.finished()
+    return all_well
 
 
-def _plan(job: Job) -> None:
-    """Notice names that clash or exist before the long work."""
-    if job.target is None:
-        return
-    options = job.options
-    spoken = None if options.language in (None, "auto") else options.language
-    first = (options.target_lang or "en") if options.task == "translate" else spoken
-    languages = (first, *options.also_translate)
-    sources = [OutputSource(file, languages, number) for number, file in enumerate(job.files, start=1)]
-    plan_outputs(sources, job.formats, job.target)
-
-
-def _with_own_beam(job: Job, model: CanaryModel) -> Job:
+def _with_own_beam(job: Job, model: CanaryModel) -> TranscriptionOptions:
     """The model's own number of beams also where something else about the search was asked for."""
     decoding = job.options.decoding
     if not job.own_beam or decoding is None:
-        return job
+        return job.options
     own = own_decoding(model.config)
     decoding = replace(decoding, beam_size=own.beam_size, length_penalty=own.length_penalty)
-    return replace(job, options=replace(job.options, decoding=decoding))
+    return replace(job.options, decoding=decoding)
 
 
-def _journals(job: Job, model: CanaryModel) -> list[Journal] | None:
-    """Notes beside the outputs, from which an interrupted run can go on."""
-    if job.target is None or job.options.longform == "nemo":
-        return None
-    conditions = {
-        "model": job.model,
-        "config": model.config.model_dump(),
-        "dtype": job.dtype,
-        "options": repr(job.options),
-    }
-    return [Journal(job.target.folder / _journal_name(file), conditions, job.resume) for file in job.files]
+class _Warnings(logging.Handler):
+    """Keeps what the reader of a recording warns of; such messages begin with the recording's name."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._told: list[tuple[object, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if isinstance(record.args, tuple) and record.args:
+            self._told.append((record.args[0], record.getMessage()))
+
+    def about(self, file: str) -> list[str]:
+        return list(dict.fromkeys(message for name, message in self._told if name == describe_source(file)))
 
 
-def _journal_name(file: str) -> str:
-    """Tells recordings of one name in different folders apart."""
-    name = "stdin" if file == "-" else Path(file.rstrip("/")).name
-    digest = hashlib.sha256(file.encode("utf-8", "surrogateescape")).hexdigest()
-    return f".{name[:40]}.{digest[:8]}.unfinished.jsonl"
+@contextmanager
+def _warnings() -> Iterator[_Warnings]:
+    log, warnings = logging.getLogger("mlx_canary"), _Warnings()
+    log.addHandler(warnings)
+    try:
+        yield warnings
+    finally:
+        log.removeHandler(warnings)
 
 
-def _deliver(job: Job, outcome: Outcome, model: CanaryModel, progress: RecordingProgress) -> None:
-    """Write one recording's transcript, and its translations, where they belong."""
-    if outcome.error is not None:
-        raise outcome.error
-    assert outcome.transcript is not None
-    file, transcript = job.files[outcome.index], outcome.transcript
-    texts = [transcript, *transcript.translations]
-    _warn(file, transcript.segments, progress)
-    provenance = Provenance(model.config.name, {"file": file, **_stated(job.options)})
-    if job.target is not None:
-        number, subtitles = outcome.index + 1, job.subtitles
+class _Delivery:
+    """Brings transcripts to where they belong.
+
+    Args:
+        job: What was asked for.
+        options: The same, with what the model itself decides.
+        model: Its name.
+        progress: Where notes and texts are shown.
+        warnings: Collects what is wrong with recordings.
+    """
+
+    def __init__(
+        self, job: Job, options: TranscriptionOptions, model: str, progress: RecordingProgress, warnings: _Warnings
+    ) -> None:
+        self.job = job
+        self.progress = progress
+        self._options = options
+        self._model = model
+        self._warnings = warnings
+        # A single text needs no end to be seen.
+        self._at_once = job.target is None and job.formats == ("txt",)
+        self._at_once &= len(job.inputs) == 1 and not options.also_translate
+        self._printed = ""
+
+    def heard(self, segment: Segment) -> None:
+        """Another segment of a recording's first text is known."""
+        self.progress.heard(segment)
+        if self._at_once and (line := render(Transcript((segment,), "", "", segment.end), "txt")):
+            self.progress.print(line)
+            self._printed += line
+
+    def deliver(self, recording: Recording, outcome: Outcome) -> list[Path]:
+        """Write one recording's transcript, and its translations; gives the files.
+
+        Raises:
+            CanaryError: It failed, or cannot be written.
+        """
+        if outcome.error is not None:
+            raise outcome.error
+        assert outcome.transcript is not None
+        job, transcript = self.job, outcome.transcript
+        texts = [transcript, *transcript.translations]
+        warnings = [*self._warnings.about(recording.file), *self._doubts(recording.file, transcript)]
+        asked = {"file": recording.file, **_stated(self._options)}
+        provenance = Provenance(self._model, asked, tuple(warnings))
+        if job.target is None:
+            text = self._on_stdout(recording.file, texts, provenance)
+            if not self._printed or text != self._printed:
+                self.progress.print(text.removeprefix(self._printed))
+            return []
         paths = write_outputs(
-            texts, job.formats, job.target, file, number=number, subtitles=subtitles, provenance=provenance
+            texts,
+            job.formats,
+            job.target,
+            recording.file,
+            number=recording.number,
+            subfolder=recording.subfolder,
+            subtitles=job.subtitles,
+            provenance=provenance,
         )
-        progress.note(f"{file} -> {', '.join(map(str, paths))}")
-    else:
-        progress.print(_on_stdout(job, file, texts, provenance))
+        self.progress.note(f"{recording.file} -> {', '.join(map(str, paths))}")
+        return paths
 
+    def _on_stdout(self, file: str, texts: list[Transcript], provenance: Provenance) -> str:
+        job = self.job
+        (format,) = job.formats
+        if format not in ("txt", "json"):
+            return render(texts, format, job.subtitles, provenance)
+        parts = []
+        for text in texts:
+            named = [file] * (len(job.inputs) > 1) + [text.target_lang] * (len(texts) > 1)
+            title = f"== {', '.join(named)} ==\n" if named and format == "txt" else ""
+            parts.append(title + render(text, format, job.subtitles, provenance).rstrip("\n") + "\n")
+        return "".join(parts)
 
-def _on_stdout(job: Job, file: str, texts: list[Transcript], provenance: Provenance) -> str:
-    (format,) = job.formats
-    if format not in ("txt", "json"):
-        return render(texts, format, job.subtitles, provenance)
-    parts = []
-    for text in texts:
-        named = [file] * (len(job.files) > 1) + [text.target_lang] * (len(texts) > 1)
-        title = f"== {', '.join(named)} ==\n" if named and format == "txt" else ""
-        parts.append(title + render(text, format, job.subtitles, provenance).rstrip("\n") + "\n")
-    return "".join(parts)
-
-
-def _warn(file: str, segments: Sequence[Segment], progress: RecordingProgress) -> None:
-    """Once for a stretch, not for each of its sentences."""
-    for flags, group in groupby(segments, key=lambda segment: segment.flags):
-        stretch = list(group)
-        for flag in flags:
-            start, end = stretch[0].start, stretch[-1].end
-            progress.note(f"Warning: {file}, {start:.0f} to {end:.0f} s: {describe(flag)}.")
+    def _doubts(self, file: str, transcript: Transcript) -> Iterator[str]:
+        """Tell what is doubtful: once for a stretch, not for each of its sentences."""
+        for flags, group in groupby(transcript.segments, key=lambda segment: segment.flags):
+            stretch = list(group)
+            for flag in flags:
+                doubt = f"{file}, {stretch[0].start:.0f} to {stretch[-1].end:.0f} s: {describe(flag)}."
+                self.progress.note(f"Warning: {doubt}")
+                yield doubt
+        if not transcript.text.strip():
+            nothing = f"Nothing was heard in {file}."
+            self.progress.note(nothing)
+            yield nothing
 
 
 def _changed(decoding: DecodingOptions) -> dict[str, object]:

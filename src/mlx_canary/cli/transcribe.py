@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mlx_canary.cli.options import recording_options
+from mlx_canary.cli.options import as_language, recording_options
 
 
 @click.command(name="transcribe")
@@ -14,6 +14,7 @@ from mlx_canary.cli.options import recording_options
     "--language",
     "-l",
     metavar="CODE",
+    callback=as_language,
     help="Language spoken, such as en or de; auto to find out.  [default: the model's]",
 )
 @click.option(
@@ -23,13 +24,18 @@ from mlx_canary.cli.options import recording_options
     show_default=True,
     help="Write down what is said, or a translation.",
 )
-@click.option("--target-lang", metavar="CODE", help="With --task translate: language of the text.  [default: en]")
+@click.option(
+    "--target-lang",
+    metavar="CODE",
+    callback=as_language,
+    help="With --task translate: language of the text.  [default: en]",
+)
 @recording_options
 def command(**options: Any) -> None:
     """Write down what recordings say.
 
-    FILE is a recording in any format and of any length: a path, an http(s) address, or - for standard input. The text
-    goes to stdout, progress to stderr.
+    FILE is a recording in any format and of any length: a path, an http(s) address, or - for standard input. A folder
+    stands for the sound and video files in it and below it. The text goes to stdout, progress to stderr.
 
     \b
     Examples:

@@ -6,12 +6,22 @@ from typing import Any
 
 import click
 
-from mlx_canary.cli.options import recording_options
+from mlx_canary.cli.options import as_language, recording_options
 
 
 @click.command(name="translate")
-@click.option("--from", "language", required=True, metavar="CODE", help="Language spoken, such as de.")
-@click.option("--to", "target_lang", default="en", show_default=True, metavar="CODE", help="Language of the text.")
+@click.option(
+    "--from", "language", required=True, metavar="CODE", callback=as_language, help="Language spoken, such as de."
+)
+@click.option(
+    "--to",
+    "target_lang",
+    default="en",
+    show_default=True,
+    metavar="CODE",
+    callback=as_language,
+    help="Language of the text.",
+)
 @recording_options
 def command(**options: Any) -> None:
     """Write down what recordings say, in another language.

@@ -1,0 +1,95 @@
+"""What a run is to listen to: the arguments of a command in, recordings out, and what is wrong with the others.
+
+Folders stand for the media files in them. Looks at names and first bytes only, before the long work.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlx_canary.audio.download import is_url
+from mlx_canary.audio.sources import open_source
+from mlx_canary.errors import AudioError
+from mlx_canary.evaluate.manifest import SOUND
+
+# What counts as a recording in a folder, by the ends of names. A file that is named itself may have any.
+_MEDIA = SOUND | {
+    *(".ac3", ".aifc", ".amr", ".ape", ".au", ".caf", ".dts", ".eac3", ".m4b", ".mp2", ".mpga", ".spx", ".tta", ".voc"),
+    *(".w64", ".weba", ".wv", ".3g2", ".3gp", ".asf", ".avi", ".dv", ".f4v", ".flv", ".m2ts", ".m4v", ".mpeg", ".mpg"),
+    *(".mts", ".mxf", ".nut", ".ogv", ".rm", ".ts", ".vob", ".wmv"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One recording of a run.
+
+    Attributes:
+        file: Path, address, or "-" for standard input.
+        number: In the run, from 1.
+        subfolder: In which it lies, below the folder that was given; its outputs lie so too.
+    """
+
+    file: str
+    number: int
+    subfolder: Path = Path()
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """All that was asked for.
+
+    Attributes:
+        recordings: Those that can be opened.
+        problems: What is wrong with the others.
+    """
+
+    recordings: tuple[Recording, ...]
+    problems: tuple[AudioError, ...]
+
+    def __len__(self) -> int:
+        return len(self.recordings) + len(self.problems)
+
+
+def find_inputs(arguments: Sequence[str]) -> Inputs:
+    """The recordings that the arguments name, folders in the order of their names."""
+    recordings: list[Recording] = []
+    problems: list[AudioError] = []
+    for argument in arguments:
+        try:
+            for file, subfolder in _expanded(argument):
+                number = len(recordings) + len(problems) + 1
+                recordings.append(Recording(file, number, subfolder))
+        except AudioError as error:
+            problems.append(error)
+    return Inputs(tuple(recordings), tuple(problems))
+
+
+def _expanded(argument: str) -> Iterator[tuple[str, Path]]:
+    if argument and os.path.isdir(argument):
+        found = sorted(_media_in(Path(argument)))
+        if not found:
+            raise AudioError(f"{argument} is a folder without recordings. Name its files one by one to try them all.")
+        yield from ((str(path), path.relative_to(argument).parent) for path in found)
+        return
+    # What is no file yet exists, such as a pipe, can be read only once.
+    if argument != "-" and not is_url(argument) and (os.path.isfile(argument) or not os.path.exists(argument)):
+        with open_source(argument, argument):
+            pass
+    yield argument, Path()
+
+
+def _media_in(folder: Path) -> Iterator[Path]:
+    """Hidden files and folders are left out, as are links to folders: they may lead in circles."""
+    for parent, folders, names in os.walk(folder, onerror=_refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if not name.startswith(".") and Path(name).suffix.lower() in _MEDIA:
+                yield Path(parent, name)
+
+
+def _refuse(error: OSError) -> None:
+    raise AudioError(f"{error.filename} cannot be read: {error.strerror or error}.") from error

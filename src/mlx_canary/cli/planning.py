@@ -1,0 +1,151 @@
+"""What of a run is left to do, and the notes from which an interrupted run goes on.
+
+A recording's notes (`Journal`) lie beside the outputs. When it is done they say so, and stay until all recordings of
+the run are: until then `--resume` leaves alone what is done, and takes no output of another run for one of this one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlx_canary.cli.inputs import Recording
+from mlx_canary.cli.jobs import Job
+from mlx_canary.cli.terminal import tell
+from mlx_canary.longform.journal import Journal, read_finished
+from mlx_canary.model import CanaryModel
+from mlx_canary.writers import OutputError, OutputSource, OutputTarget, name_outputs, plan_outputs
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is left to do.
+
+    Attributes:
+        recordings: To listen to.
+        configs: Of the models with which an interrupted run finished the others.
+    """
+
+    recordings: tuple[Recording, ...]
+    configs: tuple[Any, ...] = ()
+
+
+def make_plan(job: Job) -> Plan:
+    """Tell and leave out what is done; notice names that clash or exist before the long work.
+
+    Raises:
+        OutputError: As for `plan_outputs`.
+    """
+    recordings, target = job.inputs.recordings, job.target
+    if target is None:
+        return Plan(recordings)
+    left, configs = [], []
+    for recording in recordings:
+        finished = _finished_before(job, target, recording) if job.resume else None
+        if finished is None:
+            left.append(recording)
+        else:
+            config, paths = finished
+            configs.append(config)
+            tell(f"{recording.file} was done before: {', '.join(map(str, paths))}")
+    if job.skip_existing:
+        left = _without_outputs(job, target, left)
+    plan_outputs(list(_sources(job, left)), job.formats, target)
+    return Plan(tuple(left), tuple(configs))
+
+
+def open_journals(job: Job, plan: Plan, model: CanaryModel) -> list[Journal] | None:
+    """Notes beside the outputs, from which an interrupted run can go on; none where there are no such outputs.
+
+    Raises:
+        OutputError: The recordings that were done before were done with another model.
+    """
+    if job.target is None or job.options.longform == "nemo":
+        return None
+    conditions = {**_conditions(job), "config": model.config.model_dump()}
+    config = json.loads(json.dumps(conditions["config"], default=str))
+    if any(before != config for before in plan.configs):
+        raise OutputError(
+            f"The model {job.model} is not what it was when the interrupted run began. "
+            "Start anew, with --overwrite instead of --resume."
+        )
+    return [Journal(_journal_path(job.target, recording.file), conditions, job.resume) for recording in plan.recordings]
+
+
+def finish(job: Job, recording: Recording, journal: Journal, paths: Sequence[Path]) -> None:
+    """Note that a recording is done."""
+    assert job.target is not None
+    outputs = [os.path.relpath(path, job.target.folder) for path in paths]
+    journal.finish({"asked": _asked(job, recording), "outputs": outputs})
+
+
+def delete_journals(job: Job) -> None:
+    """The whole run has ended well."""
+    if job.target is not None:
+        for recording in job.inputs.recordings:
+            _journal_path(job.target, recording.file).unlink(missing_ok=True)
+
+
+def _sources(job: Job, recordings: Sequence[Recording]) -> Iterator[OutputSource]:
+    options = job.options
+    spoken = None if options.language in (None, "auto") else options.language
+    first = (options.target_lang or "en") if options.task == "translate" else spoken
+    for recording in recordings:
+        languages = (first, *options.also_translate)
+        yield OutputSource(recording.file, languages, recording.number, recording.subfolder)
+
+
+def _without_outputs(job: Job, target: OutputTarget, recordings: Sequence[Recording]) -> list[Recording]:
+    """Those of which an output is missing."""
+    plans = name_outputs(list(_sources(job, recordings)), job.formats, target)
+    left = [
+        recording
+        for recording, outputs in zip(recordings, plans, strict=True)
+        if not all(os.path.lexists(output.path) for output in outputs)
+    ]
+    if n_left_out := len(recordings) - len(left):
+        one = n_left_out == 1
+        tell(f"{n_left_out} {'recording is' if one else 'recordings are'} left out: all outputs exist.")
+    return left
+
+
+def _finished_before(job: Job, target: OutputTarget, recording: Recording) -> tuple[Any, list[Path]] | None:
+    """The model's configuration and the outputs, where an interrupted run of the same command finished a recording."""
+    found = read_finished(_journal_path(target, recording.file))
+    if found is None or recording.file == "-":  # which may hold something else each time
+        return None
+    conditions, result = found
+    config = conditions.pop("config", None)
+    names = result.get("outputs")
+    if conditions != _conditions(job) or result.get("asked") != _asked(job, recording) or not isinstance(names, list):
+        return None
+    paths = [target.folder / str(name) for name in names]
+    return (config, paths) if all(map(os.path.lexists, paths)) else None
+
+
+def _conditions(job: Job) -> dict[str, Any]:
+    """What must be the same for notes to be used; the model's configuration is added when it is known."""
+    return {"model": job.model, "dtype": job.dtype, "options": repr((job.options, job.own_beam))}
+
+
+def _asked(job: Job, recording: Recording) -> str:
+    """What must be the same for outputs to be those that are wanted: their shape, their names, the recording itself."""
+    assert job.target is not None
+    shape = (job.formats, job.subtitles, job.target.template, job.target.bilingual, str(recording.subfolder))
+    try:
+        status = os.stat(recording.file)
+    except OSError:  # an address
+        return repr(shape)
+    return repr((shape, status.st_size, status.st_mtime_ns))
+
+
+def _journal_path(target: OutputTarget, file: str) -> Path:
+    """Tells recordings of one name in different folders apart."""
+    name = "stdin" if file == "-" else Path(file.rstrip("/")).name
+    digest = hashlib.sha256(file.encode("utf-8", "surrogateescape")).hexdigest()
+    return target.folder / f".{name[:40]}.{digest[:8]}.unfinished.jsonl"
