@@ -113,6 +113,12 @@ def test_going_on(run, manifest: Path, tmp_path: Path, monkeypatch: pytest.Monke
     assert after["files"][:3] == before["files"]
     assert after["n_files"] == 4
     assert not (tmp_path / ".x.json.unfinished.jsonl").exists()
+    for again in (command, (*command, "--resume")):  # there is nothing to go on from
+        result = run(*again)
+        assert result.code == 1
+        assert "x.json exists" in result.err
+    assert json.loads((tmp_path / "x.json").read_text(encoding="utf-8")) == after
+    assert run(*command, "--overwrite").code == 0
 
 
 def test_folder_with_translations(run, tmp_path: Path) -> None:
@@ -149,6 +155,7 @@ def test_missing_extra_is_told_before_the_work(run, manifest: Path, monkeypatch:
         (("benchmark", "-m", "demo", "--dtype", "float64"), 2, "'float64' is not one of"),
         (("benchmark", "--random", "canary-2b"), 1, "'canary-2b' is not a published model"),
         (("benchmark", "-m", MODEL, "--audio", "missing.wav"), 1, "missing.wav"),
+        (("benchmark", "-m", "not even looked for", "--json", "clips.jsonl"), 1, "clips.jsonl exists"),
     ],
 )
 def test_what_makes_no_sense_is_refused(run, manifest: Path, arguments, code: int, message: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import click
 from click.core import ParameterSource
 
-from mlx_canary.cli.options import named_model
+from mlx_canary.cli.options import check_replaceable, named_model
 
 if TYPE_CHECKING:
     from mlx_canary.audio.sources import AudioSource
@@ -75,6 +75,7 @@ def _several(
 )
 @click.option("--repeats", type=click.IntRange(1, 1000), default=3, show_default=True, help="Passes that count.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write all numbers here.")
+@click.option("--overwrite", is_flag=True, help="Replace the FILE of --json, if it exists.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 def command(**given: Any) -> None:
     """Measure a model's speed and memory on this machine.
@@ -133,6 +134,8 @@ def _check(given: dict[str, Any]) -> None:
         raise click.UsageError("Say which model: --model, or --random with the name of a published one.")
     if given["audio"] and given["seconds"]:
         raise click.UsageError("Give either --audio or --seconds.")
+    if given["json_file"] is not None:
+        check_replaceable(given["json_file"], given["overwrite"])
 
 
 def _subject(given: dict[str, Any], dtype: Dtype | None, bits: Bits | None) -> Subject:

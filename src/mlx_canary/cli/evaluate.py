@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from mlx_canary.cli.options import as_language, model_option
+from mlx_canary.cli.options import as_language, check_replaceable, model_option
 
 
 @click.command(name="evaluate")
@@ -44,6 +44,7 @@ from mlx_canary.cli.options import as_language, model_option
     "--worst", type=click.IntRange(0), default=5, show_default=True, help="How many of the worst files to show."
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write all scores here.")
+@click.option("--overwrite", is_flag=True, help="Replace the FILE of --json, if it exists.")
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run with --json stopped.")
 @click.option(
     "--batch-size", type=click.IntRange(1, 256), default=8, show_default=True, help="Windows decoded at once."
@@ -79,6 +80,9 @@ def command(**given: Any) -> None:
     path = given["json_file"]
     if given["resume"] and path is None:
         raise click.UsageError("--resume needs --json: the notes of what is done are kept beside that file.")
+    # A run in which something failed has written it; with its notes the next one completes it.
+    if path is not None and not (given["resume"] and _notes(path).exists()):
+        check_replaceable(path, given["overwrite"])
     require_all()
     options, manifest = _options(given), read_manifest(given["manifest"])
     with loading_progress(given["model"], enabled=not given["quiet"]) as loading:
@@ -141,7 +145,11 @@ def _journal(path: Path, model: Any, given: dict[str, Any], options: Any) -> Any
         "options": repr(options),
         "target_lang": given["target_lang"],
     }
-    return Journal(path.with_name(f".{path.name}.unfinished.jsonl"), conditions, given["resume"])
+    return Journal(_notes(path), conditions, given["resume"])
+
+
+def _notes(path: Path) -> Path:
+    return path.with_name(f".{path.name}.unfinished.jsonl")
 
 
 def _stated(given: dict[str, Any]) -> dict[str, Any]:

@@ -162,6 +162,18 @@ def recording_options(command: Command) -> Command:
     return command
 
 
+def check_replaceable(path: Path, overwrite: bool) -> None:
+    """Notice before the long work that a file for its result exists.
+
+    Raises:
+        OutputError: It does, and is not to be replaced.
+    """
+    from mlx_canary.writers.plan import already_exists
+
+    if path.exists() and not overwrite:
+        raise already_exists(path)
+
+
 @contextmanager
 def usage_errors() -> Iterator[None]:
     """What is wrong with the options themselves, whatever the model and the recordings, is a mistake in usage."""
