@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import wave
 from pathlib import Path
 
 import pytest
@@ -129,3 +130,16 @@ def test_a_stderr_that_cannot_be_written_does_not_stop_the_work(to, tmp_path):
     assert result.stdout.count(TEXT) == 2
     line = command("transcribe", CHIRP, "-m", MODEL, "-o", "out")
     assert subprocess.run(["sh", "-c", f'exec "$@" {to}', "sh", *line], cwd=tmp_path).returncode == 0
+
+
+def test_progress_says_how_much_is_left(tmp_path):
+    """Of one recording; of several it says how many are done."""
+    with wave.open(CHIRP) as clip:
+        parameters, sound = clip.getparams(), clip.readframes(clip.getnframes())
+    with wave.open(str(tmp_path / "long.wav"), "wb") as file:
+        file.setparams(parameters)
+        file.writeframes(sound * 60)
+    code, output = shown("transcribe", "long.wav", "-m", MODEL, "-l", "en", "--batch-size", "1", cwd=tmp_path)
+    assert code == 0
+    assert re.search(rb"\d:\d\d of 2:\d\d, about \d:\d\d left, \d+x real time", output)
+    assert b" of sound, " in shown("transcribe", "long.wav", CHIRP, "-m", MODEL, "-l", "en", cwd=tmp_path)[1]

@@ -92,6 +92,20 @@ def decode(file: IO[bytes], name: str, track_number: int | None = None) -> Itera
         _report(progress, declared, name)
 
 
+def estimated_duration(file: IO[bytes], name: str) -> float | None:
+    """About how many seconds a file lasts, by its header or its size; None where FFmpeg cannot tell.
+
+    Args:
+        file: Seekable and open for reading.
+        name: What to call it in messages.
+
+    Raises:
+        AudioError: Not a sound or video file.
+    """
+    with _open_container(file, name) as container:
+        return None if container.duration is None else float(container.duration / av.time_base)
+
+
 def _open_container(file: IO[bytes], name: str) -> Any:
     def refuse(url: str, flags: int, options: dict[str, str]) -> Any:
         raise AudioError(f"{name} points to another file, {url!r}, which is not opened.")

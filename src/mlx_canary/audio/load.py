@@ -142,7 +142,7 @@ def _bounded(pieces: Iterable[Samples], sample_rate: int, max_duration: float, n
     for samples in pieces:
         n_samples += len(samples)
         if n_samples > max_duration * sample_rate:
-            raise AudioError(f"{name} is longer than the limit of {max_duration:g} s. Cut it, or raise max_duration.")
+            raise AudioError(f"{name} is longer than the limit of {max_duration:g} s. Cut it into shorter ones.")
         yield samples
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlx_canary.audio.decode import estimated_duration
 from mlx_canary.audio.download import is_url
 from mlx_canary.audio.sources import open_source
 from mlx_canary.errors import AudioError
@@ -66,6 +67,17 @@ def find_inputs(arguments: Sequence[str]) -> Inputs:
         except AudioError as error:
             problems.append(error)
     return Inputs(tuple(recordings), tuple(problems))
+
+
+def estimated_seconds(recordings: Sequence[Recording]) -> float | None:
+    """About how long a single recording is, for the progress; None for several, and where it is not known."""
+    if len(recordings) != 1 or not os.path.isfile(file := recordings[0].file):
+        return None
+    try:
+        with open_source(file, file) as opened:
+            return estimated_duration(opened, file)
+    except AudioError:  # which is told when the recording is read
+        return None
 
 
 def _expanded(argument: str) -> Iterator[tuple[str, Path]]:

@@ -77,8 +77,9 @@ def _notes(logger: str, enabled: bool) -> Iterator[None]:
 class RecordingProgress:
     """What is told while recordings are written down."""
 
-    def __init__(self, bar: Progress, n_recordings: int) -> None:
+    def __init__(self, bar: Progress, n_recordings: int, duration: float | None) -> None:
         self._bar = bar
+        self._duration = duration
         self._task = bar.add_task("", total=n_recordings)
         self._heard = 0.0
         self._started = time.monotonic()
@@ -92,8 +93,11 @@ class RecordingProgress:
         """Another segment is done."""
         self._heard += segment.end - segment.start
         speed = self._heard / max(time.monotonic() - self._started, 1e-3)
-        minutes, seconds = divmod(round(self._heard), 60)
-        self._bar.update(self._task, description=f"{minutes}:{seconds:02} of sound, {speed:.0f}x real time")
+        done = f"{_clock(self._heard)} of sound"
+        if self._duration is not None and 0 < segment.end <= self._duration:
+            left = (time.monotonic() - self._started) * (self._duration / segment.end - 1)
+            done = f"{_clock(segment.end)} of {_clock(self._duration)}, about {_clock(left)} left"
+        self._bar.update(self._task, description=f"{done}, {speed:.0f}x real time")
 
     def finished(self) -> None:
         """Another recording is done."""
@@ -114,13 +118,25 @@ class RecordingProgress:
         self._bar.start()
 
 
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
 @contextmanager
-def recording_progress(n_recordings: int, enabled: bool) -> Iterator[RecordingProgress]:
-    """A line with what is done, how much was heard and how fast; gone at the end."""
+def recording_progress(n_recordings: int, enabled: bool, duration: float | None = None) -> Iterator[RecordingProgress]:
+    """A line with what is done, how much was heard and how fast; gone at the end.
+
+    Args:
+        n_recordings: How many there are.
+        enabled: Whether it is wanted.
+        duration: Of the only one in seconds, as far as that is known.
+    """
     description = TextColumn("{task.description}", markup=False)
     columns = (SpinnerColumn(), description, MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
     shown = enabled and console.is_interactive
     # rich would otherwise take stdout over, and with it the results.
     with Progress(*columns, console=console, transient=True, disable=not shown, redirect_stdout=False) as bar:
-        yield RecordingProgress(bar, n_recordings)
+        yield RecordingProgress(bar, n_recordings, duration)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mlx_canary.audio.sources import describe as describe_source
 from mlx_canary.backend import mx
-from mlx_canary.cli.inputs import Recording
+from mlx_canary.cli.inputs import Recording, estimated_seconds
 from mlx_canary.cli.jobs import Job
 from mlx_canary.cli.languages import check_published
 from mlx_canary.cli.planning import Plan, delete_journals, finish, make_plan, open_journals
@@ -52,7 +52,8 @@ def _work(job: Job, plan: Plan) -> bool:
     with loading_progress(job.model, enabled=not job.quiet) as loading:
         model = CanaryModel.from_pretrained(job.model, dtype=job.dtype, progress=loading)
     journals = open_journals(job, plan, model)
-    with recording_progress(len(plan.recordings), enabled=not job.quiet) as progress, _warnings() as warnings:
+    duration = None if job.quiet else estimated_seconds(plan.recordings)
+    with recording_progress(len(plan.recordings), not job.quiet, duration) as progress, _warnings() as warnings:
         options = _with_own_beam(job, model)
         if options.language is None:
             progress.note(f"Language: {model.prompt(options).source_lang} (say another with --language)")
