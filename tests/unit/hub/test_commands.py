@@ -134,7 +134,8 @@ def test_an_error_is_one_sentence(
     hub: FakeHub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endpoint(monkeypatch, "http://127.0.0.1:9")
-    assert run("transcribe", "x.wav", "--model", "canary-180m-flash") == 1
+    sound = str(DATA / "audio/speech_7s01.wav")
+    assert run("transcribe", sound, "--model", "canary-180m-flash") == 1
     error = capsys.readouterr().err
     assert error.startswith("Error: nvidia/canary-180m-flash cannot be downloaded from http://127.0.0.1:9")
     assert error.count("\n") == 1
