@@ -449,6 +449,18 @@ def test_only_outputs_of_the_same_run_are_left_alone(change, two_of_three, run):
     assert " exists. " in err.splitlines()[-1]
 
 
+def test_a_run_that_starts_anew_forgets_the_last_one(two_of_three, run, monkeypatch):
+    """Stopped at once, it would be resumed with the older run's outputs."""
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Journal, "note", stop)
+    assert list(Path("out").glob(".*.jsonl"))
+    assert run(*TWO_OF_THREE, "-m", ATTENTION, "--overwrite")[0] == 130
+    assert not list(Path("out").glob(".*.jsonl"))
+
+
 def test_another_model_does_not_go_on(run, done):
     write(Path("b.wav"), "chirp")
     command = ("transcribe", "b.wav", "late.wav", "-m", "model", "-l", "en", "-o", "out")

@@ -74,6 +74,8 @@ def open_journals(job: Job, plan: Plan, model: CanaryModel) -> list[Journal] | N
             f"The model {job.model} is not what it was when the interrupted run began. "
             "Start anew, with --overwrite instead of --resume."
         )
+    if not job.resume:
+        delete_journals(job)  # or what an older run finished would count if this one is interrupted
     return [Journal(_journal_path(job.target, recording.file), conditions, job.resume) for recording in plan.recordings]
 
 
@@ -85,7 +87,7 @@ def finish(job: Job, recording: Recording, journal: Journal, paths: Sequence[Pat
 
 
 def delete_journals(job: Job) -> None:
-    """The whole run has ended well."""
+    """Nothing is left to resume."""
     if job.target is not None:
         for recording in job.inputs.recordings:
             _journal_path(job.target, recording.file).unlink(missing_ok=True)
