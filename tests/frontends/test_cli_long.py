@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -356,6 +357,19 @@ def test_only_the_same_run_goes_on(changed, again, done, run, decoded, intruder)
     done(*common, *changed)
     assert len(decoded) == 2 + again
     assert list(texts(Path("out"))) == ["long.srt"]
+
+
+def test_another_model_of_the_same_name_does_not_go_on(done, run, decoded, intruder):
+    """A fine-tune that went on has the same configuration, and other weights."""
+    write(Path("long.wav"), "speech", 0.5, times=5)
+    shutil.copy(ATTENTION, "model.nemo")
+    common = ("transcribe", "long.wav", "-m", "model.nemo", "-l", "en", "-f", "srt", "-o", "out")
+    intruder(Path("out/long.srt"))
+    run(*common)
+    Path("out/long.srt").unlink()
+    os.utime("model.nemo", ns=(1, 1))
+    done(*common, "--resume")
+    assert len(decoded) == 4
 
 
 def test_recordings_of_one_name_are_not_mixed_up(done, run, decoded, intruder):

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from mlx_canary.cli.inputs import Inputs, find_inputs
+from mlx_canary.cli.memory import as_bytes
 from mlx_canary.cli.options import language_code, usage_errors
 from mlx_canary.decoding.confidence import ConfidenceMethod
 from mlx_canary.decoding.options import Boosting, DecodingOptions, LanguageModel
@@ -97,7 +98,7 @@ def _job(given: dict[str, Any]) -> Job:
         max_words=given["max_words"],
         highlight_words=given["highlight_words"],
     )
-    memory_limit, cache_limit = _bytes(given["memory_limit"]), _bytes(given["cache_limit"])
+    memory_limit, cache_limit = as_bytes(given["memory_limit"]), as_bytes(given["cache_limit"])
     inputs = find_inputs(given["files"])
     return Job(
         inputs=inputs,
@@ -178,12 +179,6 @@ def _codes(listed: str | None) -> tuple[str, ...]:
 
 def _dashed(option: str) -> str:
     return option.replace("_", "-")
-
-
-def _bytes(gigabytes: float | None) -> int | None:
-    if gigabytes is not None and not 0 <= gigabytes < 1e6:
-        raise click.UsageError(f"A limit of {gigabytes} GB is not possible.")
-    return None if gigabytes is None else int(gigabytes * 1e9)
 
 
 def _options(given: dict[str, Any], timestamps: Timestamps | None) -> TranscriptionOptions:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mlx_canary.cli.memory import limit_memory, memory_options
+from mlx_canary.cli.memory import as_bytes, limit_memory, memory_options
 from mlx_canary.cli.options import model_option
 
 
@@ -47,7 +47,7 @@ def command(folders: tuple[Path, ...], model: str, memory_limit: float | None, c
     from mlx_canary.mcp_server.folders import Folders
     from mlx_canary.mcp_server.worker import Worker
 
-    limit_memory(memory_limit, cache_limit)
+    limit_memory(as_bytes(memory_limit), as_bytes(cache_limit))
     log = logging.getLogger("mlx_canary")
     log.setLevel(logging.INFO)
     log.propagate = False  # it has a handler; the protocol's package gives the root logger another

@@ -1,4 +1,4 @@
-"""How much memory MLX may take: the options of the commands that serve, and what they do."""
+"""How much memory MLX may take: the options of the commands that run models, and what they do."""
 
 from __future__ import annotations
 
@@ -9,29 +9,35 @@ import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+MEMORY = (
+    click.option("--memory-limit", type=float, metavar="GB", help="Memory that MLX may take."),
+    click.option("--cache-limit", type=float, metavar="GB", help="Of it, memory that MLX keeps for later use."),
+)
+
 
 def memory_options(command: Command) -> Command:
-    """`--memory-limit` and `--cache-limit`, as `transcribe` has them."""
-    cache = click.option("--cache-limit", type=float, metavar="GB", help="Of it, memory that MLX keeps for later use.")
-    return click.option("--memory-limit", type=float, metavar="GB", help="Memory that MLX may take.")(cache(command))
+    """Add them to a command."""
+    for option in reversed(MEMORY):
+        command = option(command)
+    return command
 
 
-def limit_memory(memory_limit: float | None, cache_limit: float | None) -> None:
-    """Tell MLX, before a model is loaded.
-
-    Args:
-        memory_limit: GB that it may take; None for its own limit.
-        cache_limit: GB of it that it keeps for later use; None for its own limit.
+def as_bytes(gigabytes: float | None) -> int | None:
+    """A limit in bytes; None for MLX's own.
 
     Raises:
         click.UsageError: There cannot be such a limit.
     """
-    for gigabytes in (memory_limit, cache_limit):
-        if gigabytes is not None and not 0 <= gigabytes < 1e6:
-            raise click.UsageError(f"A limit of {gigabytes} GB is not possible.")
+    if gigabytes is not None and not 0 <= gigabytes < 1e6:
+        raise click.UsageError(f"A limit of {gigabytes} GB is not possible.")
+    return None if gigabytes is None else int(gigabytes * 1e9)
+
+
+def limit_memory(memory_limit: int | None, cache_limit: int | None) -> None:
+    """Tell MLX, before a model is loaded; in bytes."""
     from mlx_canary.backend import mx
 
     if memory_limit is not None:
-        mx.set_memory_limit(int(memory_limit * 1e9))
+        mx.set_memory_limit(memory_limit)
     if cache_limit is not None:
-        mx.set_cache_limit(int(cache_limit * 1e9))
+        mx.set_cache_limit(cache_limit)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from mlx_canary.cli.memory import MEMORY
 from mlx_canary.errors import CanaryError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -148,8 +149,7 @@ _WORK: tuple[Option, ...] = (
         type=click.Choice(["float32", "float16", "bfloat16"]),
         help="Compute in this type.  [default: the model's own, on a CPU float32]",
     ),
-    click.option("--memory-limit", type=float, metavar="GB", help="Memory that MLX may take."),
-    click.option("--cache-limit", type=float, metavar="GB", help="Of it, memory that MLX keeps for later use."),
+    *MEMORY,
     click.option("--quiet", "-q", is_flag=True, help="No progress."),
 )
 

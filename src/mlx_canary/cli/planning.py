@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from typing import Any
 from mlx_canary.cli.inputs import Recording
 from mlx_canary.cli.jobs import Job
 from mlx_canary.cli.terminal import tell
+from mlx_canary.conversion.names import WEIGHTS
 from mlx_canary.longform.journal import Journal, read_finished
 from mlx_canary.model import CanaryModel
+from mlx_canary.version import __version__
 from mlx_canary.writers import OutputError, OutputSource, OutputTarget, name_outputs, plan_outputs
 
 
@@ -90,7 +93,8 @@ def delete_journals(job: Job) -> None:
     """Nothing is left to resume."""
     if job.target is not None:
         for recording in job.inputs.recordings:
-            _journal_path(job.target, recording.file).unlink(missing_ok=True)
+            with suppress(OSError):  # one that stays is noticed as another run's
+                _journal_path(job.target, recording.file).unlink()
 
 
 def _sources(job: Job, recordings: Sequence[Recording]) -> Iterator[OutputSource]:
@@ -132,18 +136,33 @@ def _finished_before(job: Job, target: OutputTarget, recording: Recording) -> tu
 
 def _conditions(job: Job) -> dict[str, Any]:
     """What must be the same for notes to be used; the model's configuration is added when it is known."""
-    return {"model": job.model, "dtype": job.dtype, "options": repr((job.options, job.own_beam))}
+    model, decoding = Path(job.model), job.options.decoding
+    files = [model / WEIGHTS if model.is_dir() else model]
+    if decoding is not None and decoding.language_model is not None:
+        files.append(Path(decoding.language_model.path))
+    return {
+        "version": __version__,
+        "model": job.model,
+        "files": repr(list(map(_state, files))),
+        "dtype": job.dtype,
+        "options": repr((job.options, job.own_beam)),
+    }
+
+
+def _state(file: Path) -> tuple[int, int] | None:
+    """Tells a file from another one of the same name; None for what is no file, such as a published model's name."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def _asked(job: Job, recording: Recording) -> str:
     """What must be the same for outputs to be those that are wanted: their shape, their names, the recording itself."""
     assert job.target is not None
     shape = (job.formats, job.subtitles, job.target.template, job.target.bilingual, str(recording.subfolder))
-    try:
-        status = os.stat(recording.file)
-    except OSError:  # an address
-        return repr(shape)
-    return repr((shape, status.st_size, status.st_mtime_ns))
+    return repr((shape, _state(Path(recording.file))))
 
 
 def _journal_path(target: OutputTarget, file: str) -> Path:

@@ -14,10 +14,10 @@ from itertools import groupby
 from pathlib import Path
 
 from mlx_canary.audio.sources import describe as describe_source
-from mlx_canary.backend import mx
 from mlx_canary.cli.inputs import Recording, estimated_seconds
 from mlx_canary.cli.jobs import Job
 from mlx_canary.cli.languages import check_published
+from mlx_canary.cli.memory import limit_memory
 from mlx_canary.cli.planning import Plan, delete_journals, finish, make_plan, open_journals
 from mlx_canary.cli.progress import RecordingProgress, loading_progress, recording_progress
 from mlx_canary.cli.terminal import tell
@@ -45,10 +45,7 @@ def run(job: Job) -> None:
 
 def _work(job: Job, plan: Plan) -> bool:
     """Listen to what is left; true if all is done then."""
-    if job.memory_limit is not None:
-        mx.set_memory_limit(job.memory_limit)
-    if job.cache_limit is not None:
-        mx.set_cache_limit(job.cache_limit)
+    limit_memory(job.memory_limit, job.cache_limit)
     with loading_progress(job.model, enabled=not job.quiet) as loading:
         model = CanaryModel.from_pretrained(job.model, dtype=job.dtype, progress=loading)
     journals = open_journals(job, plan, model)

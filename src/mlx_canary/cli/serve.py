@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mlx_canary.cli.memory import limit_memory, memory_options
+from mlx_canary.cli.memory import as_bytes, limit_memory, memory_options
 from mlx_canary.cli.options import model_option
 
 
@@ -129,6 +129,6 @@ def command(**given: Any) -> None:
         with loading_progress(given["model"]) as loading:
             return CanaryModel.from_pretrained(given["model"], dtype=given["dtype"], progress=loading)
 
-    limit_memory(given["memory_limit"], given["cache_limit"])
+    limit_memory(as_bytes(given["memory_limit"]), as_bytes(given["cache_limit"]))
     log_to_stderr()
     serve(load, settings)

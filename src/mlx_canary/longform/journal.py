@@ -90,7 +90,8 @@ class Journal:
                 self._writable = False
                 reason = error.strerror or error
                 _log.warning(
-                    "%s cannot be written (%s). If this run is interrupted, the next one cannot go on where it stopped.",
+                    "%s cannot be written (%s). If this run is interrupted, the next one cannot go on where it "
+                    "stopped.",
                     self.path,
                     reason,
                 )

@@ -20,6 +20,7 @@ from mlx_canary.serve.job_store import Job, JobStore
 from mlx_canary.serve.state import State
 from mlx_canary.serve.transcribing import transcribe
 from mlx_canary.types import Segment
+from mlx_canary.version import __version__
 from mlx_canary.writers import render
 
 _log = logging.getLogger(__name__)
@@ -153,7 +154,8 @@ class JobRunner:
             raise RequestError(500, "interrupted", f"The server ended {job.starts} times during this job.")
         await asyncio.to_thread(lambda: self.store.change(job.id, status="running", starts=job.starts + 1))
         options = options_of_job(TranscriptionForm.model_validate(job.form), self._state.default_language)
-        conditions = {"config": self._state.model.config.model_dump(), "options": repr(options)}
+        config = self._state.model.config.model_dump()
+        conditions = {"version": __version__, "config": config, "options": repr(options)}
         journal = Journal(self.store.journal(job.id), conditions, resume=True)
         with self.store.upload(job.id).open("rb") as file:
             audio = await self._state.sound.read(file)
