@@ -7,7 +7,6 @@ the run are: until then `--resume` leaves alone what is done, and takes no outpu
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -22,7 +21,7 @@ from mlx_canary.conversion.names import WEIGHTS
 from mlx_canary.longform.journal import Journal, read_finished
 from mlx_canary.model import CanaryModel
 from mlx_canary.version import __version__
-from mlx_canary.writers import OutputError, OutputSource, OutputTarget, name_outputs, plan_outputs
+from mlx_canary.writers import OutputSource, OutputTarget, name_outputs, plan_outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +30,11 @@ class Plan:
 
     Attributes:
         recordings: To listen to.
-        configs: Of the models with which an interrupted run finished the others.
+        n_finished: How many others an interrupted run finished.
     """
 
     recordings: tuple[Recording, ...]
-    configs: tuple[Any, ...] = ()
+    n_finished: int = 0
 
 
 def make_plan(job: Job) -> Plan:
@@ -47,36 +46,25 @@ def make_plan(job: Job) -> Plan:
     recordings, target = job.inputs.recordings, job.target
     if target is None:
         return Plan(recordings)
-    left, configs = [], []
+    left = []
     for recording in recordings:
-        finished = _finished_before(job, target, recording) if job.resume else None
-        if finished is None:
+        paths = _finished_before(job, target, recording) if job.resume else None
+        if paths is None:
             left.append(recording)
         else:
-            config, paths = finished
-            configs.append(config)
             tell(f"{recording.file} was done before: {', '.join(map(str, paths))}")
+    n_finished = len(recordings) - len(left)
     if job.skip_existing:
         left = _without_outputs(job, target, left)
     plan_outputs(list(_sources(job, left)), job.formats, target)
-    return Plan(tuple(left), tuple(configs))
+    return Plan(tuple(left), n_finished)
 
 
 def open_journals(job: Job, plan: Plan, model: CanaryModel) -> list[Journal] | None:
-    """Notes beside the outputs, from which an interrupted run can go on; none where there are no such outputs.
-
-    Raises:
-        OutputError: The recordings that were done before were done with another model.
-    """
+    """Notes beside the outputs, from which an interrupted run can go on; none where there are no such outputs."""
     if job.target is None or job.options.longform == "nemo":
         return None
     conditions = {**_conditions(job), "config": model.config.model_dump()}
-    config = json.loads(json.dumps(conditions["config"], default=str))
-    if any(before != config for before in plan.configs):
-        raise OutputError(
-            f"The model {job.model} is not what it was when the interrupted run began. "
-            "Start anew, with --overwrite instead of --resume."
-        )
     if not job.resume:
         delete_journals(job)  # or what an older run finished would count if this one is interrupted
     return [Journal(_journal_path(job.target, recording.file), conditions, job.resume) for recording in plan.recordings]
@@ -120,18 +108,18 @@ def _without_outputs(job: Job, target: OutputTarget, recordings: Sequence[Record
     return left
 
 
-def _finished_before(job: Job, target: OutputTarget, recording: Recording) -> tuple[Any, list[Path]] | None:
-    """The model's configuration and the outputs, where an interrupted run of the same command finished a recording."""
+def _finished_before(job: Job, target: OutputTarget, recording: Recording) -> list[Path] | None:
+    """The outputs, where an interrupted run of the same command finished a recording."""
     found = read_finished(_journal_path(target, recording.file))
     if found is None or recording.file == "-":  # which may hold something else each time
         return None
     conditions, result = found
-    config = conditions.pop("config", None)
+    conditions.pop("config", None)
     names = result.get("outputs")
     if conditions != _conditions(job) or result.get("asked") != _asked(job, recording) or not isinstance(names, list):
         return None
     paths = [target.folder / str(name) for name in names]
-    return (config, paths) if all(map(os.path.lexists, paths)) else None
+    return paths if all(map(os.path.lexists, paths)) else None
 
 
 def _conditions(job: Job) -> dict[str, Any]:

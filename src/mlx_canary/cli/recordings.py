@@ -66,7 +66,7 @@ def _work(job: Job, plan: Plan) -> bool:
         try:
             all_well = _deliver_all(delivery, outcomes, plan, journals) and not job.inputs.problems
         finally:
-            if not all_well and (plan.configs or any(journal.n_windows for journal in journals or ())):
+            if not all_well and (plan.n_finished or any(journal.n_windows for journal in journals or ())):
                 progress.note("What was finished is kept; the same command with --resume does the rest.")
     return all_well
 

@@ -162,7 +162,7 @@ def test_an_unwritable_place_stops_no_run(path, caplog):
 def test_a_full_disk_leaves_no_piece_behind(path):
     """A `.part` file stayed beside the outputs."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))  # fails like a full disk
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))  # fails like a full disk
     try:
         Journal(path, CONDITIONS, resume=False).note(window(0.0), TEXTS)
     finally:
