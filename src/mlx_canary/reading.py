@@ -152,12 +152,12 @@ class Reader:
         rate = self._model.config.preprocessor.sample_rate
         sound = load_audio(audio, sample_rate=rate, channel=options.channel, track=options.track)
         assembly.describe(index, languages_of(request))
-        assembly.expect(index, 0.0, sound.duration)
         segments: tuple[Segment, ...] = ()
         if not is_silent(sound.samples):
             timed = options.timestamps is not None
             found = transcribe_like_nemo(self._model, sound.samples, request.prompts[0], timed)
             segments = nemo_segments(found, sound.duration, options.timestamps == "word")
+        assembly.expect(index, 0.0, sound.duration)
         assembly.add(index, 0.0, (segments,))
 
     def _request_if_known(self, options: TranscriptionOptions) -> Request | None:

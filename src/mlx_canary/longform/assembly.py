@@ -81,7 +81,7 @@ class Assembly:
         self._recordings[index].languages = languages
 
     def expect(self, index: int, start: float, end: float) -> None:
-        """A window of a recording was read."""
+        """A window of a recording was read, and will be added; the outcome waits for it, also after an error."""
         self._recordings[index].starts.append(start)
         self._recordings[index].duration = end
 

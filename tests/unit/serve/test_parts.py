@@ -16,7 +16,7 @@ from servers import spoken
 from mlx_canary import AudioError, PromptError, ServerError, load_audio
 from mlx_canary.backend import mx
 from mlx_canary.cli.main import main
-from mlx_canary.cli.memory import limit_memory
+from mlx_canary.cli.memory import as_bytes, limit_memory
 from mlx_canary.serve.admission import Admission
 from mlx_canary.serve.failures import RequestError
 from mlx_canary.serve.job_store import JobStore
@@ -148,8 +148,8 @@ def test_a_limit_of_memory_that_makes_no_sense(capsys, tmp_path, command):
 
 def test_limits_of_memory_reach_mlx():
     before = mx.set_memory_limit(10**9), mx.set_cache_limit(10**9)
-    limit_memory(3, None)
-    limit_memory(None, 0.5)
+    limit_memory(as_bytes(3), None)
+    limit_memory(None, as_bytes(0.5))
     assert (mx.set_memory_limit(before[0]), mx.set_cache_limit(before[1])) == (3 * 10**9, 5 * 10**8)
 
 
