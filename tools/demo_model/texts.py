@@ -107,7 +107,7 @@ class Filler:
 
 def finish(marked: str, lang: str, digits: bool) -> str:
     """Marked text to a sentence: numbers as words or digits, contractions, capital first letter."""
-    text = re.sub(r"‹(.*?)¦(.*?)›", r"\1" if digits else r"\2", marked)
+    text = re.sub(r"‹(.*?)¦(.*?)›", r"\1" if digits else r"\2", marked).replace("..", ".")  # "der 29." ends so
     for old, new in CONTRACTIONS.get(lang, ()):
         text = text.replace(old, new)
     text = text.replace("The the ", "The ")
