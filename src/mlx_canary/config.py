@@ -187,6 +187,8 @@ class ModelConfig(_Part):
         languages: None where nobody can tell.
         longest_training_item: Seconds of the longest recordings in training, where the source says so.
         aligner: None where the checkpoint has none.
+        writes_times: Whether it may be asked for time tokens. A model that comes with an auxiliary CTC model was not
+            trained on them, and may answer with nothing.
     """
 
     format_version: Literal[1]
@@ -201,6 +203,7 @@ class ModelConfig(_Part):
     languages: LanguageConfig | None
     longest_training_item: float | None = Field(ge=1)
     aligner: AlignerConfig | None
+    writes_times: bool = True
     source: SourceConfig
 
     @model_validator(mode="after")

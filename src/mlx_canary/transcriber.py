@@ -153,12 +153,12 @@ class Transcriber:
             return "attention"
         if self._model.aligner is not None:
             return "ctc" if prompt.source_lang == prompt.target_lang else "attention"
-        return "inline" if self._model.tokenizer.n_times else "attention"
+        return "inline" if self._model.config.writes_times and self._model.tokenizer.n_times else "attention"
 
     def reach(self, timestamps: Timestamps | None, times_from: TimesFrom | None) -> float | None:
         """How far into a window the model's own time tokens reach in seconds, where it is asked to write them."""
         by_tokens = (times_from or self._model.times_from) == "model" and self._model.aligner is None
-        if timestamps is None or not by_tokens:
+        if timestamps is None or not by_tokens or not self._model.config.writes_times:
             return None
         return self._model.tokenizer.n_times * FRAME_DURATION or None
 

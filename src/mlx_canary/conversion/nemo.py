@@ -32,6 +32,7 @@ class NemoCheckpoint:
         tensors: The state dict, by NeMo's names.
         timestamps_config: The configuration of the auxiliary CTC model, None where there is none.
         timestamps_tensors: Its state dict, None where there is none.
+        has_timestamps_model: Whether there is one in the file, wanted or not.
     """
 
     def __init__(self, archive: Archive) -> None:
@@ -40,9 +41,11 @@ class NemoCheckpoint:
         self.config: dict[str, Any] = _read_config(archive, _CONFIG)
         _check_class(self.config, self.path.name)
         self.tensors: dict[str, LazyTensor] = _read_tensors(archive, _WEIGHTS)
+        self.has_timestamps_model = {_TIMESTAMPS_CONFIG, _TIMESTAMPS_WEIGHTS} <= set(archive.names)
         self.timestamps_config: dict[str, Any] | None = None
         self.timestamps_tensors: dict[str, LazyTensor] | None = None
-        if _has_timestamps_model(archive, self.config):
+        # As NeMo decides it.
+        if self.has_timestamps_model and self.config.get("restore_timestamps_model", True) is not False:
             self.timestamps_config = _read_config(archive, _TIMESTAMPS_CONFIG)
             self.timestamps_tensors = _read_tensors(archive, _TIMESTAMPS_WEIGHTS)
 
@@ -136,12 +139,6 @@ def _check_class(config: dict[str, Any], what: str) -> None:
 
 def _read_tensors(archive: Archive, name: str) -> dict[str, LazyTensor]:
     return read_state_dict(archive.map(name), f"{name} in {archive.path.name}")
-
-
-def _has_timestamps_model(archive: Archive, config: dict[str, Any]) -> bool:
-    """As NeMo decides it: both members are there, and the configuration does not say no."""
-    wanted = config.get("restore_timestamps_model", True) is not False
-    return wanted and {_TIMESTAMPS_CONFIG, _TIMESTAMPS_WEIGHTS} <= set(archive.names)
 
 
 def _find_artifact(reference: str, archive: Archive) -> str:

@@ -122,6 +122,7 @@ def _model_config(
             languages=published.languages if published else _languages(tokenizer),
             longest_training_item=longest_training_item(nemo.config),
             aligner=_aligner_config(nemo, tokenizer, notes),
+            writes_times=not nemo.has_timestamps_model,
             source=SourceConfig(
                 file=nemo.path.name,
                 nemo_version=_text(nemo.config.get("nemo_version")),
@@ -214,8 +215,8 @@ def _aligner_config(nemo: NemoCheckpoint, tokenizer: CanaryTokenizer, notes: lis
         return None
     if _pieces(_tokenizer_models(nemo, config)[0]) != [tokenizer.piece(i) for i in range(tokenizer.size)]:
         notes.append(
-            "Its auxiliary CTC model has another vocabulary than the model itself, so it is left out, and there is no "
-            "forced alignment with it. For times of words say --times-from attention (times_from='attention')."
+            "Its auxiliary CTC model has another vocabulary than the model itself, so it is left out: words' times "
+            "come from where the decoder looks instead of forced alignment."
         )
         return None
     values = dict(

@@ -13,6 +13,9 @@ from mlx_canary.backend import mx
 from mlx_canary.conversion import converter
 from mlx_canary.conversion.nemo import open_nemo
 from mlx_canary.conversion.source import read_source
+from mlx_canary.load_models import load_model
+from mlx_canary.text.prompt import Prompt
+from mlx_canary.transcriber import Transcriber
 from mlx_canary.types import Audio
 
 FORMS = {
@@ -306,10 +309,22 @@ def test_an_auxiliary_model_with_another_vocabulary_is_left_out(tmp_path):
     nemo = with_auxiliary_tokenizer(tmp_path / "x.nemo", other)
     report = converted(nemo, tmp_path / "model")
     assert report.config.aligner is None
-    assert [note for note in report.notes if "no forced alignment with it" in note]
+    assert [note for note in report.notes if "where the decoder looks instead of forced alignment" in note]
     assert not (tmp_path / "model/aligner.safetensors").exists()
     assert all(check.passed for check in verify(tmp_path / "model", nemo))
     assert CanaryModel.from_pretrained(nemo).config == report.config
+
+
+def test_a_model_whose_auxiliary_one_is_left_out_is_not_asked_for_times(tmp_path):
+    """Published reports of canary-1b-v2: it ends the text at once."""
+    nemo = v.variant(tmp_path / "x.nemo", "canary2-unified", config=lambda c: c.update(restore_timestamps_model=False))
+    converted(nemo, tmp_path / "model")
+    for source in (nemo, tmp_path / "model"):
+        model = load_model(source)
+        assert (model.aligner, model.config.writes_times) == (None, False)
+        transcriber = Transcriber(model)
+        assert transcriber.method(Prompt("en", "en"), None) == "attention"
+        assert transcriber.reach("word", None) is None
 
 
 def test_an_auxiliary_model_with_the_same_vocabulary_in_another_file_is_kept(tmp_path):
