@@ -34,6 +34,7 @@ class _Recording:
         pieces: Its windows; the next one is in `next` already, None when all were drawn.
         assembly: Of this recording alone.
         journal: Where its finished windows are noted.
+        fault: What went wrong when it was read, if that is not the recording's own error.
     """
 
     ticket: int
@@ -41,12 +42,20 @@ class _Recording:
     assembly: Assembly
     journal: Journal | None
     next: Piece | None = None
+    fault: Exception | None = None
+
+    def read(self) -> None:
+        """Read the next window; what goes wrong is kept, for others are drawn in the same batch."""
+        try:
+            self.next = next(self.pieces, None)
+        except Exception as error:
+            self.next, self.fault = None, error
 
     def draw(self) -> Piece:
         """The next window; the one after it is read."""
         piece = self.next
         assert piece is not None
-        self.next = next(self.pieces, None)
+        self.read()
         return piece
 
 
@@ -138,6 +147,9 @@ class TranscriptionQueue:
                     self.cancel(recording.ticket)
                     problems.append(error)
         self.n_windows += len(batch)
+        for recording in [recording for recording in self._open.values() if recording.fault is not None]:
+            self.cancel(recording.ticket)
+            problems += filter(None, [recording.fault])
         if problems:
             raise problems[0]
         return self._outcomes()
@@ -168,7 +180,7 @@ class TranscriptionQueue:
             if len(batch) + len(drawn) == self._batch_size:
                 break
             if recording in self._new and recording.next is None:
-                recording.next = next(recording.pieces, None)
+                recording.read()
             if recording.next is not None and not _are_alike(recording.next, [p for _, p in (*batch, *drawn)]):
                 continue
             (self._new if recording in self._new else self._waiting).remove(recording)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 
 import numpy as np
@@ -138,3 +139,22 @@ def test_who_cancels_while_being_told_is_told_no_more_windows(flash):
     assert queue.step() == []
     assert told == [0.0]
     assert len(queue) == 0
+
+
+def test_a_recording_that_cannot_be_read_takes_no_other_with_it(flash):
+    class Broken(io.BytesIO):
+        def read(self, *_):
+            raise ZeroDivisionError
+
+    queue = flash.queue(batch_size=4)
+    good = [queue.add(recording(3), ENGLISH)]
+    queue.add(Broken(), ENGLISH)
+    good.append(queue.add(recording(3), ENGLISH))
+    found, problems = {}, []
+    while queue:
+        try:
+            found |= {outcome.index: outcome for outcome in queue.step()}
+        except ZeroDivisionError as error:
+            problems.append(error)
+    assert sorted(found) == good
+    assert len(problems) == 1

@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -21,6 +22,9 @@ from typing import Any
 from mlx_canary.config import FORMAT_VERSION
 from mlx_canary.conversion.names import ALIGNER_WEIGHTS, CONFIG, OURS, WEIGHTS
 from mlx_canary.errors import ConversionError
+
+# Ours hold a folder's lock for a moment. Others may hold it as long as they like: the folder is the user's own.
+_PATIENCE = 5.0  # seconds
 
 
 def format_version(path: Path) -> object:
@@ -101,9 +105,9 @@ def new_folder(target: Path, overwrite: bool) -> Iterator[Path]:
     hidden = place.with_name(f".{place.name}.{secrets.token_hex(8)}.partial")
     try:
         with ExitStack() as stack:
-            _make(place.parent)
+            _make(place.parent, place.parent)
             with _locked(place.parent):  # nobody may sweep it before it has its lock
-                _make(hidden)
+                _make(hidden, place.parent)
                 stack.enter_context(_locked(hidden))
             yield hidden
             to_disk(hidden)
@@ -138,31 +142,44 @@ def to_disk(folder: Path) -> None:
     """Wait until all files are on the disk; otherwise a loss of power could leave their names alone."""
     for path in folder.rglob("*"):
         if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+            with path.open("r+b") as file:
+                try:
+                    os.fsync(file.fileno())
+                except OSError as error:
+                    if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that cannot wait
+                        raise
 
 
-def _make(folder: Path) -> None:
+def _make(folder: Path, place: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         is_file = isinstance(error, FileExistsError | NotADirectoryError)
         reason = "there is a file in the way" if is_file else error.strerror
-        raise ConversionError(f"Cannot write in {folder.parent}: {reason}.") from error
+        raise ConversionError(f"Cannot write in {place}: {reason}.") from error
 
 
 @contextmanager
 def _locked(folder: Path, wait: bool = True) -> Iterator[bool]:
     """Hold a folder's lock, which ends with the process at the latest; whether it was to be had."""
+    end, held = time.monotonic() + (_PATIENCE if wait else 0.0), False
     with ExitStack() as stack:
-        try:
+        with suppress(OSError):  # not allowed, or a file system without locks
             opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             stack.callback(os.close, opened)
-            fcntl.flock(opened, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            held = True
-        except OSError:  # in use, not allowed, or a file system without locks
-            held = False
+            held = _locks(opened)
+            while not held and time.monotonic() < end:
+                time.sleep(0.05)
+                held = _locks(opened)
         yield held
+
+
+def _locks(opened: int) -> bool:
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _move(hidden: Path, target: Path) -> None:

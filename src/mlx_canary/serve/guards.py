@@ -23,6 +23,7 @@ _PROTECTED = ("/v1/", "/metrics")
 _KEY_PROTOCOL = "openai-insecure-api-key."
 _HOST = re.compile(r"([\w.-]+)(:\d+)?", re.ASCII)
 _ORIGIN = re.compile(r"([a-z][a-z\d+.-]*)://([\w.-]+|\[[\da-f:.]+\])(:\d+)?/?", re.ASCII)
+_LOCAL_PAGES = ("null", "file://")  # what programs that show pages of their own send
 _USUAL_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -32,6 +33,8 @@ def host_name(given: str) -> str:
     Raises:
         ServerError: It is none.
     """
+    if _is_address(address := given.strip("[]").lower()):
+        return address
     if _HOST.fullmatch(given) is None:
         raise ServerError(f"--allow-host {given!r} is not the name of a host. Give one such as canary.example.org.")
     return _name_of(given)
@@ -43,11 +46,21 @@ def origin_of(given: str) -> str:
     Raises:
         ServerError: It is none.
     """
+    if given.lower() in _LOCAL_PAGES:
+        return given.lower()
     found = _ORIGIN.fullmatch(given.lower())
     if found is None:
         raise ServerError(f"--allow-origin {given!r} is not a page's origin. Give one such as https://example.org.")
     scheme, host, port = found.groups()
     return f"{scheme}://{host}" + ("" if port in (None, _USUAL_PORTS.get(scheme)) else port)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 class Guards:
@@ -81,13 +94,7 @@ class Guards:
         return None
 
     def _knows(self, name: str) -> bool:
-        if name in self._names or name.endswith(".localhost"):
-            return True
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return True
+        return name in self._names or name.endswith(".localhost") or _is_address(name)
 
     def _is_own(self, origin: str, host: str) -> bool:
         return origin in (f"http://{host}", f"https://{host}")

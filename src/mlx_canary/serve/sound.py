@@ -57,14 +57,15 @@ class SoundReader:
         """
         stop = threading.Event()
         work = self._pool.submit(self._decode, file, stop)
+        sound = asyncio.wrap_future(work)
         try:
-            return await asyncio.shield(asyncio.wrap_future(work))
+            return await asyncio.shield(sound)
         except asyncio.CancelledError:
             stop.set()
             if not work.cancel():  # the thread still reads the file, which the caller is about to close
-                await asyncio.wait([asyncio.wrap_future(work)])
-                if work.exception() is None:
-                    self.release(work.result())
+                await asyncio.wait([sound])
+                if sound.exception() is None:
+                    self.release(sound.result())
             raise
 
     def release(self, audio: Audio) -> None:

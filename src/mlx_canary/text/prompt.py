@@ -132,6 +132,10 @@ def _as_one_text(text: str, special: list[int], tokenizer: CanaryTokenizer) -> l
     """
     ids = tokenizer.encode(text)
     found = [i for i in ids if i in tokenizer.special_ids - tokenizer.unknown_ids]
+    if missing := [i for i in special if i not in found]:
+        raise PromptError(
+            f"This checkpoint's tokenizer does not find its special token {tokenizer.piece(missing[0])} in a text."
+        )
     if found != special:
         more = next((i for i in found if found.count(i) != special.count(i)), found[0])
         raise PromptError(

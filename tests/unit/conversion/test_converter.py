@@ -1,5 +1,7 @@
 """Conversions as a whole: every kind of checkpoint in every form, what is accounted for, what is refused."""
 
+import fcntl
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from conftest import MODELS, clip, loaded
 
 from mlx_canary import CanaryModel, ConversionConfig, ConversionError, convert, verify
 from mlx_canary.backend import mx
-from mlx_canary.conversion import converter
+from mlx_canary.conversion import converter, output_folder
 from mlx_canary.conversion.nemo import open_nemo
 from mlx_canary.conversion.source import read_source
 from mlx_canary.load_models import load_model
@@ -313,6 +315,18 @@ def test_an_auxiliary_model_with_another_vocabulary_is_left_out(tmp_path):
     assert not (tmp_path / "model/aligner.safetensors").exists()
     assert all(check.passed for check in verify(tmp_path / "model", nemo))
     assert CanaryModel.from_pretrained(nemo).config == report.config
+
+
+def test_somebody_elses_lock_on_the_folder_is_not_waited_for_long(tmp_path, monkeypatch):
+    """Such as `flock models mlx-canary convert ...`."""
+    monkeypatch.setattr(output_folder, "_PATIENCE", 0.1)
+    opened = os.open(tmp_path, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        converted(v.variant(tmp_path / "x.nemo"), tmp_path / "model")
+    finally:
+        os.close(opened)
+    assert (tmp_path / "model/config.json").exists()
 
 
 def test_a_model_whose_auxiliary_one_is_left_out_is_not_asked_for_times(tmp_path):

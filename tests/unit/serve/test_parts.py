@@ -19,6 +19,7 @@ from mlx_canary.cli.main import main
 from mlx_canary.cli.memory import as_bytes, limit_memory
 from mlx_canary.serve.admission import Admission
 from mlx_canary.serve.failures import RequestError
+from mlx_canary.serve.guards import host_name, origin_of
 from mlx_canary.serve.job_store import JobStore
 from mlx_canary.serve.packages import require_all
 from mlx_canary.serve.run import check_exposure, serve
@@ -158,10 +159,17 @@ def test_this_machine_needs_none(host):
     check_exposure(Settings(host=host))
 
 
-@pytest.mark.parametrize("given", ["null", "*", "example.org", "https://example.org/page", "https://"])
+@pytest.mark.parametrize("given", ["*", "example.org", "https://example.org/page", "https://"])
 def test_what_is_no_origin(flash, given):
     with pytest.raises(ServerError, match=r"is not a page's origin\. Give one such as https://example\.org"):
         serve(lambda: flash, Settings(port=0, allow_origins=(given,)))
+
+
+def test_programs_that_show_pages_of_their_own_have_origins_too():
+    assert [origin_of(given) for given in ("null", "file://", "HTTPS://Example.org:443/")] == [
+        *("null", "file://", "https://example.org")
+    ]
+    assert [host_name(given) for given in ("::1", "Mac.local:8000")] == ["::1", "mac.local"]
 
 
 @pytest.mark.parametrize("given", ["https://example.org", "*.example.org", "example.org/", ""])
