@@ -18,14 +18,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import srt
-from conftest import DATA, WAVS, clip, loaded
+from conftest import DATA, WAVS, clip, loaded, without_privileges
 
 from mlx_canary import CanaryModel, TranscriptionOptions
 from mlx_canary.backend import mx
 from mlx_canary.cli.main import main
 from mlx_canary.longform.journal import Journal
 from mlx_canary.transcriber import Transcriber
-from mlx_canary.writers import WRITERS, read_json
+from mlx_canary.writers import WRITERS, files, read_json
 
 RATE = 16000
 INLINE, CTC, ATTENTION = (
@@ -451,13 +451,50 @@ def test_interrupted_between_recordings(done, run, decoded, monkeypatch):
     assert list(texts(Path("out"))) == ["a.txt", "b.txt"]
 
 
-@pytest.mark.parametrize("change", ["recording", "output", "format", "options", "subtitles"])
+def test_an_output_that_is_missing_is_written_without_hearing_again(two_of_three, run, decoded):
+    before = outputs(Path("out"))
+    Path("out/b.srt").unlink()
+    Path("out/b.txt").write_text("changed by its reader")
+    assert run(*TWO_OF_THREE, "-m", ATTENTION, "--resume")[0] == 1  # one recording is still not there
+    assert decoded == []
+    assert outputs(Path("out")) == {**before, "b.txt": "changed by its reader"}
+
+
+def test_interrupted_between_two_outputs(done, run, monkeypatch):
+    """Whoever had written the first was taken for another run."""
+    write(Path("a.wav"), "chirp")
+    command = ("transcribe", "a.wav", "-m", ATTENTION, "-l", "en", "-f", "txt,srt", "-o", "out")
+    with monkeypatch.context() as patched:
+        publish = files.write_file
+
+        def stop(path, text, *, overwrite):
+            if path.suffix == ".srt":
+                raise KeyboardInterrupt
+            publish(path, text, overwrite=overwrite)
+
+        patched.setattr(files, "write_file", stop)
+        assert run(*command)[0] == 130
+    assert list(outputs(Path("out"))) == ["a.txt"]
+    done(*command, "--resume")
+    assert list(texts(Path("out"))) == ["a.srt", "a.txt"]
+
+
+def test_a_recording_that_is_named_twice_has_notes_of_its_own_each_time(run, done):
+    """Both were taken for done where one was."""
+    write(Path("a.wav"), "chirp")
+    command = ("transcribe", "a.wav", "a.wav", "late.wav", "-m", ATTENTION, "-l", "en", "-o", "out")
+    command = (*command, "--output-template", "{n}.{ext}")
+    assert run(*command)[0] == 1
+    Path("out/1.txt").unlink()
+    run(*command, "--resume")
+    assert list(outputs(Path("out"))) == ["1.txt", "2.txt"]
+
+
+@pytest.mark.parametrize("change", ["recording", "format", "options", "subtitles"])
 def test_only_outputs_of_the_same_run_are_left_alone(change, two_of_three, run):
     changed = {"format": ["-f", "vtt"], "options": ["--no-guards"], "subtitles": ["--max-lines", "1"]}
     if change == "recording":
         write(Path("b.wav"), "short")
-    if change == "output":
-        Path("out/b.srt").unlink()
     code, _, err = run(*TWO_OF_THREE, "-m", ATTENTION, "--resume", *changed.get(change, []))
     assert code == 1
     assert " exists. " in err.splitlines()[-1]
@@ -532,7 +569,26 @@ def test_a_folder_that_grows(run, done, interviews, decoded):
     done(*command, "-m", ATTENTION)
     assert decoded == [0.0]
     Path("out/b.srt").unlink()
-    assert "b.txt exists" in run(*command, "-m", "no-such-model")[2]
+    Path("out/b.txt").write_text("changed by its reader")
+    done(*command, "-m", ATTENTION)
+    assert Path("out/b.srt").exists()
+    assert Path("out/b.txt").read_text() == "changed by its reader"
+    write(Path("others/b.wav"), "short")
+    code, _, err = run(*command[:2], "others", *command[2:], "-m", ATTENTION)
+    assert (code, "would be both" in err) == (1, True)
+
+
+def test_a_folder_that_may_not_be_read_takes_no_other_with_it(run, interviews):
+    """In a process of its own, which has no privileges."""
+    Path("interviews/2").chmod(0)
+    script = "import sys; from mlx_canary.cli.inputs import find_inputs; found = find_inputs(['interviews']); "
+    script += "print([one.file for one in found.recordings], *found.problems)"
+    line = [sys.executable, "-c", script]
+    try:
+        found = subprocess.run(line, preexec_fn=without_privileges, capture_output=True, text=True).stdout
+    finally:
+        Path("interviews/2").chmod(0o755)
+    assert found == "['interviews/b.wav'] interviews/2 cannot be read: Permission denied.\n"
 
 
 # What is wrong with a recording.

@@ -156,6 +156,7 @@ def test_missing_extra_is_told_before_the_work(run, manifest: Path, monkeypatch:
         (("benchmark", "--random", "canary-2b"), 1, "'canary-2b' is not a published model"),
         (("benchmark", "-m", MODEL, "--audio", "missing.wav"), 1, "missing.wav"),
         (("benchmark", "-m", "not even looked for", "--json", "clips.jsonl"), 1, "clips.jsonl exists"),
+        (("benchmark", "-m", "not even looked for", "--json", "/dev/stdout"), 1, "There is no model"),
     ],
 )
 def test_what_makes_no_sense_is_refused(run, manifest: Path, arguments, code: int, message: str) -> None:

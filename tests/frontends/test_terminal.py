@@ -85,6 +85,17 @@ def test_colours_only_where_they_are_wanted(variable, tmp_path):
     assert b"\x1b" not in shown("doctor", cwd=tmp_path, **variable)[1]
 
 
+def test_the_work_goes_on_where_nobody_reads_what_is_told(tmp_path):
+    """Rich ended the program after the first recording, and closed stdout."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    line = command("transcribe", *[str(DATA / "audio" / WAVS["short"])] * 2, "-m", "demo", "-f", "json")
+    with open(writes, "wb") as nobody:
+        result = subprocess.run(line, stdout=subprocess.PIPE, stderr=nobody, cwd=tmp_path)
+    assert result.returncode == 0
+    assert result.stdout.count(b'"schema_version"') == 2
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
 def test_a_full_disk_behind_stdout_is_a_sentence(tmp_path):
     with open("/dev/full", "wb") as full:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from mlx_canary.cli.console import PatientConsole
 from mlx_canary.cli.terminal import visible
 from mlx_canary.streaming.session import Update
 from mlx_canary.types import Segment
@@ -55,15 +56,10 @@ class Captions:
         return visible(text, cast(TextIO, self._console.file))
 
 
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        raise  # the BrokenPipeError: Rich would exit, and what was said would be lost
-
-
 @contextmanager
 def captions(titles: list[str]) -> Iterator[Captions]:
     """Captions on stdout; what was still growing is gone at the end, and the rest stays."""
-    console = _Console(highlight=False)
+    console = PatientConsole(highlight=False)
     if not console.is_terminal or console.is_dumb_terminal:
         yield Captions(console, None, titles)
         return

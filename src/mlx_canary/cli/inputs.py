@@ -6,6 +6,7 @@ Folders stand for the media files in them. Looks at names and first bytes only, 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,12 +32,14 @@ class Recording:
     Attributes:
         file: Path, address, or "-" for standard input.
         number: In the run, from 1.
+        occurrence: How often the same file was named before, in the same subfolder.
         subfolder: In which it lies, below the folder that was given; its outputs lie so too.
     """
 
     file: str
     number: int
     subfolder: Path = Path()
+    occurrence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +62,13 @@ def find_inputs(arguments: Sequence[str]) -> Inputs:
     """The recordings that the arguments name, folders in the order of their names."""
     recordings: list[Recording] = []
     problems: list[AudioError] = []
+    seen: Counter[tuple[str, Path]] = Counter()
     for argument in arguments:
         try:
-            for file, subfolder in _expanded(argument):
+            for file, subfolder in _expanded(argument, problems):
                 number = len(recordings) + len(problems) + 1
-                recordings.append(Recording(file, number, subfolder))
+                recordings.append(Recording(file, number, subfolder, seen[file, subfolder]))
+                seen[file, subfolder] += 1
         except AudioError as error:
             problems.append(error)
     return Inputs(tuple(recordings), tuple(problems))
@@ -80,10 +85,12 @@ def estimated_seconds(recordings: Sequence[Recording]) -> float | None:
         return None
 
 
-def _expanded(argument: str) -> Iterator[tuple[str, Path]]:
+def _expanded(argument: str, problems: list[AudioError]) -> Iterator[tuple[str, Path]]:
+    """The recordings of an argument; what is wrong inside of a folder is added to the problems."""
     if argument and os.path.isdir(argument):
-        found = sorted(_media_in(Path(argument)))
-        if not found:
+        n_problems = len(problems)
+        found = sorted(_media_in(Path(argument), problems))
+        if not found and len(problems) == n_problems:
             raise AudioError(f"{argument} is a folder without recordings. Name its files one by one to try them all.")
         yield from ((str(path), path.relative_to(argument).parent) for path in found)
         return
@@ -94,14 +101,14 @@ def _expanded(argument: str) -> Iterator[tuple[str, Path]]:
     yield argument, Path()
 
 
-def _media_in(folder: Path) -> Iterator[Path]:
+def _media_in(folder: Path, problems: list[AudioError]) -> Iterator[Path]:
     """Hidden files and folders are left out, as are links to folders: they may lead in circles."""
-    for parent, folders, names in os.walk(folder, onerror=_refuse):
+
+    def note(error: OSError) -> None:
+        problems.append(AudioError(f"{error.filename} cannot be read: {error.strerror or error}."))
+
+    for parent, folders, names in os.walk(folder, onerror=note):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             if not name.startswith(".") and Path(name).suffix.lower() in _MEDIA:
                 yield Path(parent, name)
-
-
-def _refuse(error: OSError) -> None:
-    raise AudioError(f"{error.filename} cannot be read: {error.strerror or error}.") from error

@@ -127,7 +127,7 @@ _OUTPUT: tuple[Option, ...] = (
     ),
     click.option("--output-template", metavar="NAME", help="Names of outputs, such as '{stem}.{lang}.{ext}'."),
     click.option("--overwrite", is_flag=True, help="Replace outputs that exist."),
-    click.option("--skip-existing", is_flag=True, help="Leave out recordings all of whose outputs exist."),
+    click.option("--skip-existing", is_flag=True, help="Keep outputs that exist, and make only the others."),
 )
 _WORK: tuple[Option, ...] = (
     click.option("--channel", default="mix", show_default=True, metavar="N|mix", help="One channel, from 0, or all."),
@@ -170,7 +170,8 @@ def check_replaceable(path: Path, overwrite: bool) -> None:
     """
     from mlx_canary.writers.plan import already_exists
 
-    if path.exists() and not overwrite:
+    is_open_elsewhere = path.parent == Path("/dev")  # such as /dev/stdout, which may be a file
+    if path.is_file() and not is_open_elsewhere and not overwrite:
         raise already_exists(path)
 
 

@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from mlx_canary.conversion.names import WEIGHTS
 from mlx_canary.longform.journal import Journal, read_finished
 from mlx_canary.model import CanaryModel
 from mlx_canary.version import __version__
-from mlx_canary.writers import OutputSource, OutputTarget, name_outputs, plan_outputs
+from mlx_canary.writers import OutputSource, OutputTarget, plan_outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,19 @@ class Plan:
 
     Attributes:
         recordings: To listen to.
-        n_finished: How many others an interrupted run finished.
+        begun: Numbers of those of which an interrupted run wrote some of the outputs.
+        n_finished: How many others it finished.
     """
 
     recordings: tuple[Recording, ...]
+    begun: frozenset[int] = frozenset()
     n_finished: int = 0
+
+    def target(self, job: Job, recording: Recording) -> OutputTarget | None:
+        """Where a recording's outputs go."""
+        if job.target is not None and (job.skip_existing or recording.number in self.begun):
+            return replace(job.target, keep_existing=True)
+        return job.target
 
 
 def make_plan(job: Job) -> Plan:
@@ -46,18 +54,23 @@ def make_plan(job: Job) -> Plan:
     recordings, target = job.inputs.recordings, job.target
     if target is None:
         return Plan(recordings)
-    left = []
+    plan_outputs(list(_sources(job, recordings)), job.formats, replace(target, overwrite=True))  # do names clash?
+    left, begun = [], set()
     for recording in recordings:
-        paths = _finished_before(job, target, recording) if job.resume else None
-        if paths is None:
-            left.append(recording)
-        else:
+        paths = _outputs_before(job, target, recording) if job.resume else []
+        there = list(map(os.path.lexists, paths))
+        if there and all(there):
             tell(f"{recording.file} was done before: {', '.join(map(str, paths))}")
+            continue
+        left.append(recording)
+        if any(there):
+            begun.add(recording.number)
     n_finished = len(recordings) - len(left)
     if job.skip_existing:
         left = _without_outputs(job, target, left)
-    plan_outputs(list(_sources(job, left)), job.formats, target)
-    return Plan(tuple(left), n_finished)
+    new = [recording for recording in left if not (job.skip_existing or recording.number in begun)]
+    plan_outputs(list(_sources(job, new)), job.formats, target)
+    return Plan(tuple(left), frozenset(begun), n_finished)
 
 
 def open_journals(job: Job, plan: Plan, model: CanaryModel) -> list[Journal] | None:
@@ -67,11 +80,11 @@ def open_journals(job: Job, plan: Plan, model: CanaryModel) -> list[Journal] | N
     conditions = {**_conditions(job), "config": model.config.model_dump()}
     if not job.resume:
         delete_journals(job)  # or what an older run finished would count if this one is interrupted
-    return [Journal(_journal_path(job.target, recording.file), conditions, job.resume) for recording in plan.recordings]
+    return [Journal(_journal_path(job.target, recording), conditions, job.resume) for recording in plan.recordings]
 
 
 def finish(job: Job, recording: Recording, journal: Journal, paths: Sequence[Path]) -> None:
-    """Note that a recording is done."""
+    """Note that all of a recording was heard, and which outputs are about to be written."""
     assert job.target is not None
     outputs = [os.path.relpath(path, job.target.folder) for path in paths]
     journal.finish({"asked": _asked(job, recording), "outputs": outputs})
@@ -82,7 +95,7 @@ def delete_journals(job: Job) -> None:
     if job.target is not None:
         for recording in job.inputs.recordings:
             with suppress(OSError):  # one that stays is noticed as another run's
-                _journal_path(job.target, recording.file).unlink()
+                _journal_path(job.target, recording).unlink()
 
 
 def _sources(job: Job, recordings: Sequence[Recording]) -> Iterator[OutputSource]:
@@ -96,30 +109,25 @@ def _sources(job: Job, recordings: Sequence[Recording]) -> Iterator[OutputSource
 
 def _without_outputs(job: Job, target: OutputTarget, recordings: Sequence[Recording]) -> list[Recording]:
     """Those of which an output is missing."""
-    plans = name_outputs(list(_sources(job, recordings)), job.formats, target)
-    left = [
-        recording
-        for recording, outputs in zip(recordings, plans, strict=True)
-        if not all(os.path.lexists(output.path) for output in outputs)
-    ]
+    plans = plan_outputs(list(_sources(job, recordings)), job.formats, replace(target, keep_existing=True))
+    left = [recording for recording, outputs in zip(recordings, plans, strict=True) if outputs]
     if n_left_out := len(recordings) - len(left):
         one = n_left_out == 1
         tell(f"{n_left_out} {'recording is' if one else 'recordings are'} left out: all outputs exist.")
     return left
 
 
-def _finished_before(job: Job, target: OutputTarget, recording: Recording) -> list[Path] | None:
-    """The outputs, where an interrupted run of the same command finished a recording."""
-    found = read_finished(_journal_path(target, recording.file))
+def _outputs_before(job: Job, target: OutputTarget, recording: Recording) -> list[Path]:
+    """The outputs that an interrupted run of the same command wrote of a recording, or was about to write."""
+    found = read_finished(_journal_path(target, recording))
     if found is None or recording.file == "-":  # which may hold something else each time
-        return None
+        return []
     conditions, result = found
     conditions.pop("config", None)
     names = result.get("outputs")
     if conditions != _conditions(job) or result.get("asked") != _asked(job, recording) or not isinstance(names, list):
-        return None
-    paths = [target.folder / str(name) for name in names]
-    return paths if all(map(os.path.lexists, paths)) else None
+        return []
+    return [target.folder / str(name) for name in names]
 
 
 def _conditions(job: Job) -> dict[str, Any]:
@@ -149,12 +157,15 @@ def _state(file: Path) -> tuple[int, int] | None:
 def _asked(job: Job, recording: Recording) -> str:
     """What must be the same for outputs to be those that are wanted: their shape, their names, the recording itself."""
     assert job.target is not None
-    shape = (job.formats, job.subtitles, job.target.template, job.target.bilingual, str(recording.subfolder))
+    template = job.target.template
+    number = recording.number if template is not None and "{n}" in template else None
+    shape = (job.formats, job.subtitles, template, job.target.bilingual, number)
     return repr((shape, _state(Path(recording.file))))
 
 
-def _journal_path(target: OutputTarget, file: str) -> Path:
-    """Tells recordings of one name in different folders apart."""
+def _journal_path(target: OutputTarget, recording: Recording) -> Path:
+    """Tells recordings of one name in different folders apart, and those that are named twice."""
+    file = recording.file
     name = "stdin" if file == "-" else Path(file.rstrip("/")).name
-    digest = hashlib.sha256(file.encode("utf-8", "surrogateescape")).hexdigest()
-    return target.folder / f".{name[:40]}.{digest[:8]}.unfinished.jsonl"
+    which = f"{file}\0{recording.subfolder}\0{recording.occurrence}".encode("utf-8", "surrogateescape")
+    return target.folder / f".{name[:40]}.{hashlib.sha256(which).hexdigest()[:8]}.unfinished.jsonl"

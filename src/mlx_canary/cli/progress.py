@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -22,6 +21,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from mlx_canary.cli.console import PatientConsole
 from mlx_canary.cli.terminal import never_stopped_by_stderr, visible
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def byte_progress(title: str) -> Iterator[Callable[[int, int], None]]:
     """A bar that counts bytes; call it with how many are done and how many there are."""
     columns = (TextColumn(title), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
+    console = PatientConsole(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
@@ -44,7 +44,7 @@ def loading_progress(model: str, enabled: bool = True) -> Iterator[Callable[[str
     title = TextColumn("{task.description}", markup=False)
     line = (SpinnerColumn(), title, TimeElapsedColumn())
     counting = (title, BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
+    console = PatientConsole(stderr=True)
     visible = enabled and console.is_terminal
     with (
         _notes("mlx_canary.hub", visible),
@@ -135,7 +135,7 @@ def recording_progress(n_recordings: int, enabled: bool, duration: float | None 
     """
     description = TextColumn("{task.description}", markup=False)
     columns = (SpinnerColumn(), description, MofNCompleteColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
+    console = PatientConsole(stderr=True)
     shown = enabled and console.is_interactive
     # rich would otherwise take stdout over, and with it the results.
     with Progress(*columns, console=console, transient=True, disable=not shown, redirect_stdout=False) as bar:

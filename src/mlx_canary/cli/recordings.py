@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields, is_dataclass, replace
 from itertools import groupby
-from pathlib import Path
 
 from mlx_canary.audio.sources import describe as describe_source
 from mlx_canary.cli.inputs import Recording, estimated_seconds
@@ -28,7 +27,7 @@ from mlx_canary.longform.journal import Journal
 from mlx_canary.model import CanaryModel, Outcome
 from mlx_canary.requests import TranscriptionOptions, own_decoding
 from mlx_canary.types import Segment, Transcript
-from mlx_canary.writers import Provenance, render, write_outputs
+from mlx_canary.writers import OutputSource, OutputTarget, Provenance, name_outputs, render, write_outputs
 
 
 def run(job: Job) -> None:
@@ -78,15 +77,13 @@ def _deliver_all(
     all_well = True
     for outcome in outcomes:
         recording = plan.recordings[outcome.index]
+        journal = journals[outcome.index] if journals is not None else None
         try:
-            paths = delivery.deliver(recording, outcome)
+            delivery.deliver(recording, outcome, plan.target(delivery.job, recording), journal)
         except CanaryError as error:
             all_well = False
             told = str(error)
             delivery.progress.note(f"Error: {told}" if recording.file in told else f"Error: {recording.file}: {told}")
-        else:
-            if journals is not None:
-                finish(delivery.job, recording, journals[outcome.index], paths)
         delivery.progress.finished()
     return all_well
 
@@ -157,8 +154,10 @@ class _Delivery:
             self.progress.print(line)
             self._printed += line
 
-    def deliver(self, recording: Recording, outcome: Outcome) -> list[Path]:
-        """Write one recording's transcript, and its translations; gives the files.
+    def deliver(
+        self, recording: Recording, outcome: Outcome, target: OutputTarget | None, journal: Journal | None
+    ) -> None:
+        """Write one recording's transcript, and its translations.
 
         Raises:
             CanaryError: It failed, or cannot be written.
@@ -171,15 +170,20 @@ class _Delivery:
         warnings = [*self._warnings.about(recording.file), *self._doubts(recording.file, transcript)]
         asked = {"file": recording.file, **_stated(self._options)}
         provenance = Provenance(self._model, asked, tuple(warnings))
-        if job.target is None:
+        if target is None:
             text = self._on_stdout(recording.file, texts, provenance)
             if not self._printed or text != self._printed:
                 self.progress.print(text.removeprefix(self._printed))
-            return []
+            return
+        if journal is not None:
+            languages = tuple(text.target_lang for text in texts)
+            source = OutputSource(recording.file, languages, recording.number, recording.subfolder)
+            [outputs] = name_outputs([source], job.formats, target)
+            finish(job, recording, journal, [output.path for output in outputs])
         paths = write_outputs(
             texts,
             job.formats,
-            job.target,
+            target,
             recording.file,
             number=recording.number,
             subfolder=recording.subfolder,
@@ -187,7 +191,6 @@ class _Delivery:
             provenance=provenance,
         )
         self.progress.note(f"{recording.file} -> {', '.join(map(str, paths))}")
-        return paths
 
     def _on_stdout(self, file: str, texts: list[Transcript], provenance: Provenance) -> str:
         job = self.job

@@ -33,6 +33,7 @@ class OutputTarget:
         overwrite: Whether files that exist are replaced.
         bilingual: Whether subtitles hold all languages of a recording, rather than a file for each.
         day: For the placeholder {date}; by default the day on which this value was made.
+        keep_existing: Whether files that exist stay as they are, and only the others are written.
     """
 
     folder: Path = Path()
@@ -40,6 +41,7 @@ class OutputTarget:
     overwrite: bool = False
     bilingual: bool = False
     day: date = field(default_factory=date.today)
+    keep_existing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ def plan_outputs(
         target: Where they go.
 
     Returns:
-        For each recording its outputs.
+        For each recording its outputs; with `keep_existing` those that do not exist.
 
     Raises:
         OutputError: A format or placeholder is not known; two outputs would have one name; one would replace a
@@ -96,6 +98,8 @@ def plan_outputs(
     names = parse_formats(formats)
     plans = name_outputs(sources, names, target)
     _check_different(sources, names, target)
+    if target.keep_existing:
+        plans = [[output for output in plan if not os.path.lexists(output.path)] for plan in plans]
     for plan in plans:
         for output in plan:
             _check_writable(output.path, target)
