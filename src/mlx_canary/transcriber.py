@@ -15,9 +15,10 @@ from typing import Literal
 import numpy as np
 
 from mlx_canary.alignment.attention import attention_words, words_of_tokens
-from mlx_canary.alignment.forced import words_from_log_probs
+from mlx_canary.alignment.forced import words_of_plan
 from mlx_canary.alignment.inline import inline_words
 from mlx_canary.alignment.spans import FRAME_DURATION
+from mlx_canary.alignment.states import plan_text
 from mlx_canary.alignment.words import sentences
 from mlx_canary.audio.features import pad_to_minimum
 from mlx_canary.decoding.batch import Entry
@@ -288,9 +289,9 @@ class Transcriber:
         if method == "ctc" and model.aligner is not None:
             log_probs, (n_frames,) = model.aligner.network(model.aligner.preprocessor([samples]))
             text = model.tokenizer.decode(hypothesis.tokens, skip_special=True)
+            plan = plan_text(text, model.tokenizer, model.tokenizer.size, language=prompt.target_lang)
             try:
-                frames, language = np.array(log_probs[0, :n_frames]), prompt.target_lang
-                return list(words_from_log_probs(text, frames, model.tokenizer, duration, language=language))
+                return list(words_of_plan(plan, np.array(log_probs[0, :n_frames]), model.tokenizer, duration))
             except AlignmentError:
                 method = "attention"  # more tokens than frames: the aligner has no way through
         if method == "inline":

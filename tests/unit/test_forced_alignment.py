@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from mlx_canary import AlignmentError, Audio, CanaryModel, PromptError, Transcript
 from mlx_canary.alignment import viterbi
-from mlx_canary.alignment.forced import words_from_log_probs
+from mlx_canary.alignment.forced import words_of_plan
+from mlx_canary.alignment.states import plan_text
 from mlx_canary.forced_alignment import align_recording
 from mlx_canary.longform.windows import cut_windows
 from mlx_canary.text.prompt import Prompt
@@ -117,7 +118,8 @@ def test_the_frames_of_all_windows_follow_each_other():
         assert n_frames == -(-(len(window.samples) // 160) // 8)
         frames.append(np.array(log_probs[0, :n_frames]))
     text = " ".join([SPEECH] * 6)
-    expected = words_from_log_probs(text, np.concatenate(frames), parts.tokenizer, audio.duration)
+    plan = plan_text(text, parts.tokenizer, parts.tokenizer.size)
+    expected = words_of_plan(plan, np.concatenate(frames), parts.tokenizer, audio.duration)
     assert model(CTC).align(audio, text).words == expected
 
 

@@ -58,36 +58,8 @@ def align_words(
     # A recording under a second got zeros on both sides; times count from its own beginning.
     shift = max(0, len(padded) - len(audio.samples)) // 2 / audio.sample_rate
     frame_duration = config.hop_length / config.sample_rate * aligner.network.encoder.subsampling_factor
-    return words_from_log_probs(
-        text, np.array(log_probs[0, :n_frames]), tokenizer, audio.duration, frame_duration, shift, language
-    )
-
-
-def words_from_log_probs(
-    text: str,
-    log_probs: npt.NDArray[np.float32],
-    tokenizer: CanaryTokenizer,
-    duration: float,
-    frame_duration: float = FRAME_DURATION,
-    shift: float = 0.0,
-    language: str | None = None,
-) -> tuple[Word, ...]:
-    """When each word of a text was spoken, from log-probabilities that are already there.
-
-    Args:
-        text: What is said.
-        log_probs: (S, V + 1) float32 of the valid frames, the blank last.
-        tokenizer: The CTC model's.
-        duration: Length of the recording in seconds.
-        frame_duration: Seconds of one frame.
-        shift: How long before the recording the first frame begins, in seconds.
-        language: Of the text; aggregate tokenizers need it.
-
-    Raises:
-        AlignmentError: The text has more tokens than there are frames.
-    """
-    plan = plan_text(text, tokenizer, log_probs.shape[1] - 1, language=language)
-    return words_of_plan(plan, log_probs, tokenizer, duration, frame_duration, shift)
+    plan = plan_text(text, tokenizer, tokenizer.size, language=language)
+    return words_of_plan(plan, np.array(log_probs[0, :n_frames]), tokenizer, audio.duration, frame_duration, shift)
 
 
 def words_of_plan(
@@ -98,7 +70,19 @@ def words_of_plan(
     frame_duration: float = FRAME_DURATION,
     shift: float = 0.0,
 ) -> tuple[Word, ...]:
-    """The same for a text whose states are known, which are columns of these log-probabilities."""
+    """When each word of a text was spoken, from log-probabilities that are already there.
+
+    Args:
+        plan: The text's states, which are columns of the log-probabilities.
+        log_probs: (S, C) float32 of the valid frames; C = V + 1, the blank last, or what the states need of it.
+        tokenizer: The CTC model's.
+        duration: Length of the recording in seconds.
+        frame_duration: Seconds of one frame.
+        shift: How long before the recording the first frame begins, in seconds.
+
+    Raises:
+        AlignmentError: The text has more tokens than there are frames.
+    """
     needed = frames_needed(plan.states)
     if needed > len(log_probs):
         raise AlignmentError(

@@ -32,8 +32,8 @@ class Recording:
     Attributes:
         file: Path, address, or "-" for standard input.
         number: In the run, from 1.
-        occurrence: How often the same file was named before, in the same subfolder.
         subfolder: In which it lies, below the folder that was given; its outputs lie so too.
+        occurrence: How often the same file was named before, in the same subfolder.
     """
 
     file: str

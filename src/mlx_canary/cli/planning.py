@@ -94,7 +94,7 @@ def delete_journals(job: Job) -> None:
     """Nothing is left to resume."""
     if job.target is not None:
         for recording in job.inputs.recordings:
-            with suppress(OSError):  # one that stays is noticed as another run's
+            with suppress(OSError):  # one that stays counts for the same command and recording only
                 _journal_path(job.target, recording).unlink()
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlx_canary.alignment.forced import align_text, words_from_log_probs
-from mlx_canary.alignment.states import split_segments
+from mlx_canary.alignment.forced import align_text, words_of_plan
+from mlx_canary.alignment.states import plan_text, split_segments
 from mlx_canary.errors import AlignmentError
 from mlx_canary.load_models import LoadedModel, load_nemo
 from mlx_canary.types import Audio
@@ -31,7 +31,8 @@ def align(text, audio):
 def test_every_word_has_its_time_whatever_its_characters(texts, seed):
     """NeMo gives -1 to words that its tokenizer has no token for, and raises for some others."""
     log_probs = np.random.default_rng(seed).normal(size=(80, UNIFIED.tokenizer.size + 1)).astype(np.float32)
-    words = words_from_log_probs(" ".join(texts), log_probs, UNIFIED.tokenizer, duration=6.3)
+    plan = plan_text(" ".join(texts), UNIFIED.tokenizer, UNIFIED.tokenizer.size)
+    words = words_of_plan(plan, log_probs, UNIFIED.tokenizer, duration=6.3)
     assert [word.text for word in words] == texts
     times = [t for word in words for t in (word.start, word.end)]
     assert times == sorted(times)
