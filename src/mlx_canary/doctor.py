@@ -78,13 +78,13 @@ def _mlx() -> Finding:
 
 def _blas() -> Finding:
     try:
+        from mlx_canary import blas
         from mlx_canary.backend import mx
-        from mlx_canary.kernels import numpy_blas
     except BackendError:
         return Finding("BLAS", True, "not looked at without MLX")
     if mx.default_device() != mx.Device(mx.cpu):
         return Finding("BLAS", True, "not needed on this device")
-    return Finding("BLAS", True, f"NumPy's, {numpy_blas()}")
+    return Finding("BLAS", True, f"NumPy's, {blas.name()}")
 
 
 def _audio() -> Finding:

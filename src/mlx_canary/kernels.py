@@ -20,14 +20,14 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
+from mlx_canary import products
 from mlx_canary.backend import mx, nn
+from mlx_canary.products import Floats
+from mlx_canary.threads import in_shares
 
-Floats = npt.NDArray[np.float32]
 Array = TypeVar("Array", mx.array, Floats)
 AnyArray = mx.array | Floats
 _INFINITY = np.float32(np.inf)
-# Up to so many rows BLAS is faster with the matrix on the left.
-_FEW_ROWS = 16
 
 
 class _Scratch(threading.local):
@@ -58,12 +58,6 @@ def compiling_pays() -> bool:
     On a GPU, which otherwise waits for Python. On a CPU the products are NumPy's, which MLX cannot see into.
     """
     return mx.default_device().type == mx.gpu
-
-
-def numpy_blas() -> str:
-    """The library that makes NumPy's products, by name and version."""
-    found = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    return f"{found['name']} {found['version']}"
 
 
 def silu(x: Array) -> Array:
@@ -110,7 +104,8 @@ def attend(q: Array, k: AnyArray, v: AnyArray, mask: AnyArray | None) -> Array:
     The mask is broadcastable to (B, H, U, L): true where a key may be looked at, or numbers to add to the scores.
     """
     if isinstance(q, np.ndarray):
-        return _times(_softmax(_scores(q, np.asarray(k), mask)), np.asarray(v))
+        added = None if mask is None else np.asarray(mask)
+        return _attended(q, np.asarray(k), np.asarray(v), added)
     if numpy_is_faster(q):
         return mx.array(attend(np.asarray(q), k, v, mask))
     keys, values, added = cast(mx.array, k), cast(mx.array, v), cast(mx.array | None, mask)
@@ -120,8 +115,8 @@ def attend(q: Array, k: AnyArray, v: AnyArray, mask: AnyArray | None) -> Array:
 def matmul(a: Array, b: AnyArray) -> Array:
     """(..., U, K) and (..., K, L) -> (..., U, L)."""
     if isinstance(a, np.ndarray):
-        return _times(a, np.asarray(b))
-    return mx.array(_times(np.asarray(a), np.asarray(b))) if numpy_is_faster(a) else a @ cast(mx.array, b)
+        return products.times(a, np.asarray(b))
+    return mx.array(products.times(np.asarray(a), np.asarray(b))) if numpy_is_faster(a) else a @ cast(mx.array, b)
 
 
 def plus(x: Array, y: mx.array) -> Array:
@@ -158,7 +153,7 @@ def strided(x: Array, shape: Sequence[int], strides: Sequence[int], offset: int)
 def product(x: Array, weight: mx.array, bias: mx.array | None = None) -> Array:
     """(..., D) and a matrix (E, D) -> (..., E)."""
     if isinstance(x, np.ndarray):
-        out = _rows_product(x.reshape(-1, x.shape[-1]), np.asarray(weight))
+        out = products.of_rows(x.reshape(-1, x.shape[-1]), np.asarray(weight))
         if bias is not None:
             out += np.asarray(bias)
         return out.reshape(*x.shape[:-1], -1)
@@ -241,18 +236,6 @@ def _rectified(rows: Floats, weight: mx.array, bias: mx.array) -> Floats:
     return np.maximum(out, 0, out=out)
 
 
-def _rows_product(rows: Floats, matrix: Floats) -> Floats:
-    """(N, D), (E, D) -> (N, E)."""
-    if len(rows) == 1:
-        return _times(matrix, rows[0])[None]
-    return _times(matrix, rows.T).T if len(rows) <= _FEW_ROWS else _times(rows, matrix.T)
-
-
-def _times(a: Floats, b: Floats) -> Floats:
-    product: Floats = np.matmul(a, b)
-    return product
-
-
 def _let_through(values: Floats, gates: Floats) -> Floats:
     """values * sigmoid(gates)."""
     out = np.negative(gates)
@@ -262,16 +245,28 @@ def _let_through(values: Floats, gates: Floats) -> Floats:
         return np.divide(values, out, out=out)
 
 
-def _scores(q: Floats, k: Floats, mask: AnyArray | None) -> Floats:
+def _attended(q: Floats, k: Floats, v: Floats, mask: npt.NDArray[Any] | None) -> Floats:
+    """`attend`, in which threads share the items where there is much to read."""
+    out = np.empty((*q.shape[:-1], v.shape[-1]), np.float32)
+
+    def attend_some(part: slice) -> None:
+        added = mask if mask is None or len(mask) == 1 or mask.ndim < q.ndim else mask[part]
+        np.matmul(_softmax(_scores(q[part], k[part], added)), v[part], out=out[part])
+
+    in_shares(attend_some, len(q), min(len(q), products.worthwhile_shares(k.size)))
+    return out
+
+
+def _scores(q: Floats, k: Floats, mask: npt.NDArray[Any] | None) -> Floats:
     """(B, H, U, K), (B, H, L, K) -> (B, H, U, L)."""
     scores = _scratch.take("scores", (*q.shape[:-1], k.shape[-2]))
     np.matmul(q * np.float32(q.shape[-1] ** -0.5), k.swapaxes(-1, -2), out=scores)
-    if mask is not None:
-        values = np.asarray(mask)
-        if values.dtype == bool:
-            np.copyto(scores, -_INFINITY, where=~values)
-        else:
-            scores += values
+    if mask is None:
+        return scores
+    if mask.dtype == bool:
+        np.copyto(scores, -_INFINITY, where=~mask)
+    else:
+        scores += mask
     return scores
 
 

@@ -1,7 +1,7 @@
-"""Several items at once on a CPU: a thread for each, in which BLAS uses no further ones.
+"""Work in several threads on a CPU: an item for each, or a share of one item.
 
-Two threads that share every product wait for each other, and idle through all that is no product. Two that have an
-item each do neither: eight windows of 30 s were encoded in 6.3 instead of 9.0 s on two cores.
+Two threads of BLAS's that share every product wait for each other, and idle through all that is no product. Two that
+have an item each do neither: eight windows of 30 s were encoded in 6.3 instead of 9.0 s on two cores.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TypeVar
 
-from threadpoolctl import ThreadpoolController
-
+from mlx_canary import blas
 from mlx_canary.backend import mx
 
 # BLAS's number of threads is the process's: two that change it at once would not both restore it.
@@ -26,10 +25,10 @@ Result = TypeVar("Result")
 
 
 def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """What the function makes of each item, in their order.
+    """What the function makes of each item, in their order; BLAS uses no further threads meanwhile.
 
-    As many run at once as NumPy's BLAS has threads (`OPENBLAS_NUM_THREADS` in the environment limits them); where it
-    has one, or cannot tell, one after the other. It gets and returns NumPy's arrays, for MLX's belong to a thread.
+    As many run at once as NumPy's BLAS has threads; where it has one, or cannot tell, one after the other. It gets and
+    returns NumPy's arrays, for MLX's belong to a thread.
     """
     n_at_once = n_threads()
     if min(n_at_once, len(items)) < 2:
@@ -39,26 +38,38 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> lis
         with mx.stream(_own.stream):
             return function(item)
 
-    with _alone, _blas().limit(limits=1):
-        return list(_pool(n_at_once).map(one, items))
+    with _alone, blas.controller().limit(limits=1):
+        return list(_encoders(n_at_once).map(one, items))
 
 
 def n_threads() -> int:
     """How many items run at once."""
-    if not hasattr(mx, "clear_streams"):
-        return 1  # before 0.32 MLX's streams belong to no thread
-    return max((library["num_threads"] for library in _blas().info()), default=1)
+    # Before 0.32 MLX's streams belong to no thread.
+    return blas.n_threads() if hasattr(mx, "clear_streams") else 1
+
+
+def in_shares(function: Callable[[slice], object], size: int, n_shares: int) -> None:
+    """Call the function with so many parts of range(size), at once; it may use NumPy, but neither MLX nor this."""
+    if n_shares < 2:
+        function(slice(0, size))
+        return
+    bounds = [size * share // n_shares for share in range(n_shares + 1)]
+    first, *others = map(slice, bounds, bounds[1:])
+    waiting = [_sharers().submit(function, part) for part in others]
+    function(first)
+    for share in waiting:
+        share.result()
 
 
 @cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController().select(user_api="blas")
-
-
-@cache
-def _pool(n_threads: int) -> ThreadPoolExecutor:
+def _encoders(n_threads: int) -> ThreadPoolExecutor:
     """Kept, as each thread keeps its stream and its scratch memory."""
     return ThreadPoolExecutor(n_threads, "encode", initializer=_open_stream)
+
+
+@cache
+def _sharers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(thread_name_prefix="share")
 
 
 def _open_stream() -> None:

@@ -65,4 +65,31 @@ def test_no_thread_is_left_behind(n_threads):
             threads.in_threads(multiply, range(3 * n_threads))
         return len(list(tasks.iterdir()))
 
-    assert repeat(2) == repeat(20)
+    few, many = repeat(2), repeat(20)
+    assert many < few + n_threads  # all may not have been at work by then
+
+
+@pytest.mark.parametrize("n_shares", [1, 2, 3, 7])
+def test_shares_are_all_of_it(n_shares):
+    seen = np.zeros(5, int)
+
+    def add(part: slice) -> None:
+        seen[part] += 1
+
+    threads.in_shares(add, 5, n_shares)
+    assert seen.tolist() == [1] * 5
+
+
+def test_shares_are_worked_on_at_once():
+    together = threading.Barrier(3)
+    threads.in_shares(lambda part: together.wait(60), 3, 3)
+
+
+@pytest.mark.parametrize("failing", [0, 2])
+def test_an_error_comes_out_of_a_share(failing):
+    def fail(part: slice) -> None:
+        if part.start == failing:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        threads.in_shares(fail, 3, 3)

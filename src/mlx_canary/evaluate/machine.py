@@ -7,8 +7,8 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import version
 
+from mlx_canary import blas
 from mlx_canary.backend import mx
-from mlx_canary.kernels import numpy_blas
 from mlx_canary.version import __version__
 
 
@@ -45,5 +45,5 @@ def this_machine() -> Machine:
         system=f"{platform.system()} {platform.machine()}",
         n_cpus=len(affinity(0)) if affinity else os.cpu_count() or 1,
         device=str(info.get("device_name", mx.default_device())),
-        blas=numpy_blas(),
+        blas=blas.name(),
     )
