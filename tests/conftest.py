@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 import wave
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from hypothesis import settings
 from servers import Server, running
 
 from mlx_canary import CanaryModel
+from mlx_canary.backend import mx
 from mlx_canary.load_models import LoadedModel, load_nemo
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,9 +30,28 @@ WAVS = {"chirp": "chirp_2s3.wav", "speech": "speech_7s01.wav", "short": "short_0
 # No test reaches the Hugging Face hub, or a person's models: nobody is at this port, and nothing in this folder.
 _CACHE = tempfile.TemporaryDirectory(prefix="mlx-canary-cache-")
 os.environ.update(HF_ENDPOINT="http://127.0.0.1:9", MLX_CANARY_CACHE=_CACHE.name, HF_HUB_DISABLE_XET="1")
+# Otherwise NVIDIA's GPUs, and Apple's from the M5 on, multiply float32 less exactly than what is compared here.
+os.environ.setdefault("MLX_ENABLE_TF32", "0")
 
 # The adapter that compares the package with NeMo's recordings serves the tests too.
 sys.path.insert(0, str(ROOT / "tools"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sorts_as_on_a_mac() -> Iterator[None]:
+    """Metal has no kernels that sort booleans. Other devices have, so that nothing else would notice."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("sort", "argsort", "partition", "argpartition", "topk"):
+            patch.setattr(mx, name, _refusing_booleans(getattr(mx, name)))
+        yield
+
+
+def _refusing_booleans(function: Callable[..., mx.array]) -> Callable[..., mx.array]:
+    def refusing(array: mx.array, *arguments: Any, **options: Any) -> mx.array:
+        assert array.dtype != mx.bool_
+        return function(array, *arguments, **options)
+
+    return refusing
 
 
 def without_privileges() -> None:

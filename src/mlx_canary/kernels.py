@@ -204,8 +204,13 @@ class DepthwiseConv1d(nn.Conv1d):
             return _depthwise(x[:, :, None], weight, bias, 1, (self.padding, 0), out)[:, :, 0]
         if numpy_is_faster(x):
             return mx.array(self(np.asarray(x)))
-        convolved: mx.array = super().__call__(x)
-        return convolved
+        return self._over_padded(x) if mx.metal.is_available() else cast(mx.array, super().__call__(x))
+
+    def _over_padded(self, x: mx.array) -> mx.array:
+        """Metal's kernel for depthwise convolutions pads nothing; with padding a general one is taken."""
+        padded = mx.pad(x, [(0, 0), (self.padding, self.padding), (0, 0)])
+        convolved = mx.conv1d(padded, self.weight, groups=self.groups)
+        return convolved + self.bias if "bias" in self else convolved
 
 
 def halved(x: mx.array, full: nn.Conv2d, depthwise: Sequence[nn.Conv2d], pointwise: Sequence[nn.Linear]) -> mx.array:

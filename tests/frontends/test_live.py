@@ -298,6 +298,24 @@ def test_a_microphone_at_another_rate(live, monkeypatch, tmp_path):
     assert (tmp_path / "texts/live.txt").read_text() == out
 
 
+@pytest.mark.parametrize(("first", "told"), [(0.0, 1), (1e-4, 0)])
+def test_a_microphone_that_gives_zeros(live, monkeypatch, first, told):
+    """A Mac gives them to a program that may not use it; a microphone has some noise."""
+
+    class Silent(Interrupting):
+        def __init__(self):
+            super().__init__()
+            quiet = [np.zeros(4800, np.float32) for _ in range(70)]
+            quiet[0][7] = first
+            self.blocks = quiet
+
+    monkeypatch.setitem(sys.modules, "sounddevice", pretended())
+    monkeypatch.setattr("mlx_canary.cli.live_sources.queue", SimpleNamespace(Queue=Silent))
+    code, _, err = live("-m", MODEL, "-l", "en")
+    assert code == 0
+    assert err.count("gives nothing, not even noise") == told
+
+
 def test_a_machine_that_is_too_slow_keeps_what_was_said(live, monkeypatch, tmp_path):
     """More sound waits than can be caught up with: an error, but not before the text is saved."""
 

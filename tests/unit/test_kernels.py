@@ -117,6 +117,16 @@ def test_depthwise_convolution_over_time(given, n_frames, bias):
     assert_same(given, ours(given(x)), nn.Conv1d.__call__(ours, x), 1e-5)
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("n_frames", [1, 9, 70])
+def test_depthwise_convolution_as_on_a_mac(monkeypatch, n_frames, bias):
+    monkeypatch.setattr(mx.metal, "is_available", lambda: True)
+    monkeypatch.setattr(kernels, "numpy_is_faster", lambda x: False)
+    ours = kernels.DepthwiseConv1d(16, 16, 9, padding=4, groups=16, bias=bias)
+    x = normal(2, n_frames, 16)
+    assert largest_difference(ours(x), nn.Conv1d.__call__(ours, x)) < 1e-5
+
+
 @pytest.mark.parametrize("size", [(1, 8), (5, 4), (90, 65)])
 def test_halving_convolutions(size):
     """Of odd and even sizes."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 import click
 
-from mlx_canary.cli.options import model_option, usage_errors
+from mlx_canary.cli.options import dtype_option, model_option, usage_errors
 
 
 @click.command(name="align")
@@ -28,6 +29,7 @@ from mlx_canary.cli.options import model_option, usage_errors
 @click.option("--output-dir", "-o", type=click.Path(path_type=Path), help="Write NAME.FORMAT here.  [default: stdout]")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @click.option("--highlight-words", is_flag=True, help="Subtitles: mark each word while it is spoken.")
+@dtype_option
 def command(
     file: str,
     text_file: Path,
@@ -37,6 +39,7 @@ def command(
     output_dir: Path | None,
     overwrite: bool,
     highlight_words: bool,
+    dtype: Literal["float32", "float16", "bfloat16"] | None,
 ) -> None:  # fmt: skip
     """Find when the words of a TEXT that you have are spoken in a recording.
 
@@ -73,7 +76,7 @@ def command(
     subtitles = SubtitleOptions(highlight_words=highlight_words)
     text = _read(text_file)
     with loading_progress(model) as loading:
-        loaded = CanaryModel.from_pretrained(model, progress=loading)
+        loaded = CanaryModel.from_pretrained(model, dtype=dtype, progress=loading)
     transcript = loaded.align(file, text, language=language)
     if target is None:
         click.echo(render(transcript, names[0], subtitles), nl=False)

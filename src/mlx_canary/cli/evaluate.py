@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from mlx_canary.cli.options import as_language, check_replaceable, model_option
+from mlx_canary.cli.options import as_language, check_replaceable, dtype_option, model_option
 
 
 @click.command(name="evaluate")
@@ -49,11 +49,7 @@ from mlx_canary.cli.options import as_language, check_replaceable, model_option
 @click.option(
     "--batch-size", type=click.IntRange(1, 256), default=8, show_default=True, help="Windows decoded at once."
 )
-@click.option(
-    "--dtype",
-    type=click.Choice(["float32", "float16", "bfloat16"]),
-    help="Compute in this type.  [default: the model's own, on a CPU float32]",
-)
+@dtype_option
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 def command(**given: Any) -> None:
     """Score what a model makes of recordings whose texts are known.

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mlx_canary.cli.options import model_option
+from mlx_canary.cli.options import dtype_option, model_option
 
 
 def _list_devices(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
@@ -44,6 +44,7 @@ def _list_devices(context: click.Context, parameter: click.Parameter, asked: boo
     help="When text is written.",
 )
 @click.option("--chunk", type=float, default=1.0, show_default=True, help="Seconds from one decoding to the next.")
+@dtype_option
 @click.option("--no-pnc", is_flag=True, help="Leave punctuation and capitals out.")
 @click.option(
     "--format",

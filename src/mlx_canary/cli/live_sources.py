@@ -5,6 +5,8 @@ Each gives blocks of about a tenth of a second, `Audio` with its rate.
 
 from __future__ import annotations
 
+import logging
+import math
 import queue
 import sys
 import time
@@ -25,6 +27,10 @@ RAW_RATE = 16_000
 _RAW_WIDTH = 2  # bytes of a sample
 # When so much sound waits, this machine is too slow; the oldest would have to be thrown away soon.
 _MOST_WAITING = 60.0  # seconds
+# A Mac gives a program that may not use the microphone zeros. So long from the beginning they are told.
+_SUSPICIOUS = 3.0  # seconds
+_ON_A_MAC = "On a Mac, allow the terminal to use it: System Settings, Privacy & Security, Microphone."
+_log = logging.getLogger(__name__)
 
 
 def recording(source: str, sample_rate: int, in_real_time: bool) -> Iterator[Audio]:
@@ -72,12 +78,17 @@ def microphone(device: str | None) -> Iterator[Audio]:
     except (ValueError, sounddevice.PortAudioError) as error:
         raise AudioError(
             f"The microphone cannot be used ({error}). `mlx-canary live --list-devices` lists what there is; "
-            "choose one with --device. On a Mac, allow the terminal to use it: System Settings, Privacy & Security, "
-            "Microphone. Without one, use --file."
+            f"choose one with --device. {_ON_A_MAC} Without one, use --file."
         ) from error
+    silent = 0.0
     with stream:
         while True:
-            yield Audio(blocks.get(), rate)
+            block = blocks.get()
+            silent = -math.inf if block.any() else silent + BLOCK
+            if silent >= _SUSPICIOUS:
+                silent = -math.inf
+                _log.warning("The microphone gives nothing, not even noise: it is off, or not allowed. %s", _ON_A_MAC)
+            yield Audio(block, rate)
             if blocks.qsize() * BLOCK > _MOST_WAITING:
                 raise AudioError(
                     f"This machine is more than {_MOST_WAITING:.0f} s behind. Use a smaller model or a longer --chunk."

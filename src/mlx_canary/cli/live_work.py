@@ -31,7 +31,7 @@ def run(given: dict[str, Any]) -> None:
     _check(given)
     settings = StreamingOptions(policy=given["policy"], chunk=given["chunk"])
     click.echo(f"Loading {given['model']}", err=True)
-    model = CanaryModel.from_pretrained(given["model"])
+    model = CanaryModel.from_pretrained(given["model"], dtype=given["dtype"])
     streams = _streams(model, given, settings)
     if given["language"] is None:
         click.echo(f"Language: {streams[0].target_lang} (say another with --language)", err=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
 from mlx_canary.cli.memory import as_bytes, limit_memory, memory_options
-from mlx_canary.cli.options import model_option
+from mlx_canary.cli.options import dtype_option, model_option
 
 
 @click.command(name="mcp")
@@ -21,8 +22,15 @@ from mlx_canary.cli.options import model_option
     help="Recordings in this folder, and below it, may be read; repeat it for others.",
 )
 @model_option
+@dtype_option
 @memory_options
-def command(folders: tuple[Path, ...], model: str, memory_limit: float | None, cache_limit: float | None) -> None:
+def command(
+    folders: tuple[Path, ...],
+    model: str,
+    dtype: Literal["float32", "float16", "bfloat16"] | None,
+    memory_limit: float | None,
+    cache_limit: float | None,
+) -> None:
     """Let assistants transcribe recordings, by the Model Context Protocol on standard input and output.
 
     An assistant starts this by itself, once it is told how. It can read recordings in the given folders, and nothing
@@ -51,7 +59,7 @@ def command(folders: tuple[Path, ...], model: str, memory_limit: float | None, c
     log = logging.getLogger("mlx_canary")
     log.setLevel(logging.INFO)
     log.propagate = False  # it has a handler; the protocol's package gives the root logger another
-    allowed, worker = Folders(folders), Worker(model)
+    allowed, worker = Folders(folders), Worker(model, dtype)
     click.echo(f"Recordings in {allowed} may be read.", err=True)
     try:
         make_server(allowed, worker).run("stdio")

@@ -44,6 +44,12 @@ model_option = click.option(
     help="Folder of a converted model, .nemo file, 'demo', a name from `mlx-canary models`, or a hub repository.",
 )
 
+dtype_option = click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float16", "bfloat16"]),
+    help="Compute in this type.  [default: the model's own, on a CPU float32]",
+)
+
 _TEXT: tuple[Option, ...] = (
     click.option("--also-translate", metavar="CODE,...", help="Translations beside the text, from one listening."),
     click.option("--no-pnc", is_flag=True, help="Leave punctuation and capitals out."),
@@ -144,11 +150,7 @@ _WORK: tuple[Option, ...] = (
         show_default=True,
         help="Windows decoded at once; more is faster and takes more memory.",
     ),
-    click.option(
-        "--dtype",
-        type=click.Choice(["float32", "float16", "bfloat16"]),
-        help="Compute in this type.  [default: the model's own, on a CPU float32]",
-    ),
+    dtype_option,
     *MEMORY,
     click.option("--quiet", "-q", is_flag=True, help="No progress."),
 )

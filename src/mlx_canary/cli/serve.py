@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from mlx_canary.cli.memory import as_bytes, limit_memory, memory_options
-from mlx_canary.cli.options import model_option
+from mlx_canary.cli.options import dtype_option, model_option
 
 
 @click.command(name="serve")
@@ -80,11 +80,7 @@ from mlx_canary.cli.options import model_option
     "--job-days", type=click.FloatRange(0.01), default=7, show_default=True, help="Days that jobs' texts are kept."
 )
 @click.option("--log-text", is_flag=True, help="Write transcripts into the log too.")
-@click.option(
-    "--dtype",
-    type=click.Choice(["float32", "float16", "bfloat16"]),
-    help="Compute in this type.  [default: the model's own, on a CPU float32]",
-)
+@dtype_option
 @memory_options
 def command(**given: Any) -> None:
     """Serve a model over HTTP, in the shapes of OpenAI's API.

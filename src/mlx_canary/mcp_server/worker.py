@@ -11,6 +11,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 from mlx_canary.backend import leave_thread
 from mlx_canary.config import ModelConfig
@@ -28,12 +29,13 @@ class Worker:
     """A model in a thread of its own, which begins to load it at once.
 
     Args:
-        model: As for `CanaryModel.from_pretrained`. What is wrong with it is told to everybody who asks for something.
+        model, dtype: As for `CanaryModel.from_pretrained`. What is wrong with them is told to everybody who asks for
+            something.
     """
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, dtype: Literal["float32", "float16", "bfloat16"] | None = None) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mlx")
-        self._model = self._thread.submit(CanaryModel.from_pretrained, model)
+        self._model = self._thread.submit(CanaryModel.from_pretrained, model, dtype)
         self._closing = threading.Event()
 
     def close(self) -> None:

@@ -43,14 +43,14 @@ class KeyValueCache:
         if self._keys is not None and self._values is not None:
             self._keys, self._values = self._keys[rows], self._values[rows]
 
-    def put(self, places: mx.array, fresh: KeyValueCache) -> None:
+    def put(self, places: Sequence[int], fresh: KeyValueCache) -> None:
         """Give these batch rows to a younger cache's: their tokens end where this one's do."""
         assert self._keys is not None
         assert self._values is not None
         behind = (self.length - fresh.length, self._keys.shape[2] - self.length)
         for buffer, rows in ((self._keys, fresh._keys), (self._values, fresh._values)):
             assert rows is not None
-            buffer[places] = mx.pad(rows[:, :, : fresh.length], [(0, 0), (0, 0), behind, (0, 0)])
+            _place(buffer, mx.pad(rows[:, :, : fresh.length], [(0, 0), (0, 0), behind, (0, 0)]), places)
 
     def forget(self, n_tokens: int) -> None:
         """Drop the first so many tokens."""
@@ -147,7 +147,8 @@ class DecoderCache:
         """Forget the tokens that no row descends from."""
         used = seen.any(axis=1)  # (B, L)
         n_kept = int(np.array(used).sum(axis=1).max())
-        columns = mx.argsort(mx.logical_not(used), axis=1)[:, :n_kept]
+        unused = mx.logical_not(used).astype(mx.uint8)  # Metal sorts no booleans
+        columns = mx.argsort(unused, axis=1)[:, :n_kept]
         self.seen = mx.take_along_axis(seen, columns[:, None], axis=2)
         for tokens in self.tokens:
             tokens.pick(columns)
@@ -171,12 +172,12 @@ class DecoderCache:
             fresh: Must not hold more tokens than this one.
         """
         assert self.seen is None
-        index, missing = mx.array(list(places)), self.length - fresh.length
-        self.cross_mask = _put(_frames_mask(self), _frames_mask(fresh), index, axis=3)
+        missing = self.length - fresh.length
+        self.cross_mask = _put(_frames_mask(self), _frames_mask(fresh), places, axis=3)
         for n, (old, new) in enumerate(zip(self.cross, fresh.cross, strict=True)):
-            self.cross[n] = (_put(old[0], new[0], index), _put(old[1], new[1], index))
+            self.cross[n] = (_put(old[0], new[0], places), _put(old[1], new[1], places))
         for tokens, others in zip(self.tokens, fresh.tokens, strict=True):
-            tokens.put(index, others)
+            tokens.put(places, others)
         for place, n_pad in zip(places, fresh.n_pad, strict=True):
             self.n_pad[place] = n_pad + missing
         if (n_unused := min(self.n_pad)) >= _GROWTH:
@@ -209,12 +210,18 @@ def _frames_mask(cache: DecoderCache) -> mx.array:
     return mx.ones((keys.shape[0], 1, 1, keys.shape[2]), mx.bool_)
 
 
-def _put(buffer: mx.array, rows: mx.array, places: mx.array, axis: int = 2) -> mx.array:
+def _put(buffer: mx.array, rows: mx.array, places: Sequence[int], axis: int = 2) -> mx.array:
     """The buffer with other rows at some places; whichever has fewer frames gets more, of zeros."""
     missing = buffer.shape[axis] - rows.shape[axis]
     buffer, rows = _longer(buffer, -missing, axis), _longer(rows, missing, axis)
-    buffer[places] = rows
+    _place(buffer, rows, places)
     return buffer
+
+
+def _place(buffer: mx.array, rows: mx.array, places: Sequence[int]) -> None:
+    """Put each row into the buffer's row of its place: slices are copied, an index of several rows is scattered."""
+    for n, place in enumerate(places):
+        buffer[place : place + 1] = rows[n : n + 1]
 
 
 def _longer(x: mx.array, missing: int, axis: int) -> mx.array:

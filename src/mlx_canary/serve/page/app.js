@@ -33,7 +33,7 @@ function enter(state, status = "") {
   showHint();
   languages.enable(isFree());
   element("status").textContent = status;
-  if (had === document.querySelector("main") || !had.checkVisibility()) focusOn(state);
+  if (had === document.querySelector("main") || !had.checkVisibility?.()) focusOn(state);
 }
 
 function isFree() {
