@@ -29,6 +29,7 @@ from mlx_canary.decoding.limits import token_limit
 from mlx_canary.errors import EvaluationError
 from mlx_canary.hub.download import Progress
 from mlx_canary.load_models import choose_dtype, load_model
+from mlx_canary.memory import bound_cache
 from mlx_canary.network.build import build_network, is_packed, parameters, quantize
 from mlx_canary.network.canary import CanaryNetwork
 from mlx_canary.registry import CANARY_MODELS
@@ -125,6 +126,7 @@ def random_subject(name: str, dtype: Dtype | None = None, bits: Bits | None = No
 
 def subject_of(config: ModelConfig, seed: int = 0) -> Subject:
     """A network of any sizes with random weights."""
+    bound_cache()
     mx.random.seed(seed)
     network = build_network(config)  # MLX draws linear layers, convolutions and the embedding at random
     network.head_bias[0] = _NEVER  # the token that would end the text
