@@ -25,6 +25,7 @@ from mlx_canary.load_models import LoadedModel, choose_dtype, load_model
 from mlx_canary.longform.assembly import Assembly, Outcome
 from mlx_canary.longform.journal import Journal
 from mlx_canary.longform.windows import cut_windows
+from mlx_canary.network.build import fingerprint
 from mlx_canary.reading import Reader
 from mlx_canary.requests import TranscriptionOptions, prompts_for
 from mlx_canary.scheduler import Scheduler
@@ -46,6 +47,7 @@ class CanaryModel:
 
     def __init__(self, loaded: LoadedModel) -> None:
         self._loaded = loaded
+        self._fingerprint = fingerprint(loaded.network)
         self._transcriber = Transcriber(loaded)
         self._reader = Reader(loaded, self._transcriber)
         self._scheduler = Scheduler(self._reader, self._transcriber)
@@ -84,6 +86,11 @@ class CanaryModel:
     def config(self) -> ModelConfig:
         """What the checkpoint says about itself."""
         return self._loaded.config
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells models of the same configuration apart, such as the states of a training: 16 digits."""
+        return self._fingerprint
 
     @property
     def tokenizer(self) -> CanaryTokenizer:

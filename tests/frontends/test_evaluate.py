@@ -90,6 +90,26 @@ def test_failures_are_told_and_the_others_scored(run, manifest: Path, tmp_path: 
     assert "Error: missing.wav:" in result.err
 
 
+def test_other_weights_do_not_go_on(run, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training that went on has the same name and configuration."""
+    with manifest.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"audio_filepath": "late.wav", "text": "Thank you!", "lang": "en"}) + "\n")
+    command = ("evaluate", manifest, "--model", MODEL, "--json", "x.json")
+    assert run(*command).code == 1
+    asked: list[str] = []
+    real = CanaryModel.transcribe_each
+    monkeypatch.setattr(
+        CanaryModel,
+        "transcribe_each",
+        lambda self, requests, **more: asked.extend(str(r[0]) for r in requests) or real(self, requests, **more),
+    )
+    assert run(*command, "--resume").code == 1
+    assert asked == [str(tmp_path / "late.wav")]
+    monkeypatch.setattr(CanaryModel, "fingerprint", "of other weights")
+    assert run(*command, "--resume").code == 1
+    assert len(asked) == 1 + 4
+
+
 def test_going_on(run, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a failure the notes stay; with --resume only what failed is heard."""
     late = tmp_path / "late.wav"

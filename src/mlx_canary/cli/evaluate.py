@@ -137,6 +137,7 @@ def _journal(path: Path, model: Any, given: dict[str, Any], options: Any) -> Any
     conditions = {
         "model": given["model"],
         "config": model.config.model_dump(),
+        "weights": model.fingerprint,
         "dtype": given["dtype"],
         "options": repr(options),
         "target_lang": given["target_lang"],

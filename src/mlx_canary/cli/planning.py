@@ -77,7 +77,7 @@ def open_journals(job: Job, plan: Plan, model: CanaryModel) -> list[Journal] | N
     """Notes beside the outputs, from which an interrupted run can go on; none where there are no such outputs."""
     if job.target is None or job.options.longform == "nemo":
         return None
-    conditions = {**_conditions(job), "config": model.config.model_dump()}
+    conditions = {**_conditions(job), "config": model.config.model_dump(), "weights": model.fingerprint}
     if not job.resume:
         delete_journals(job)  # or what an older run finished would count if this one is interrupted
     return [Journal(_journal_path(job.target, recording), conditions, job.resume) for recording in plan.recordings]
@@ -123,7 +123,8 @@ def _outputs_before(job: Job, target: OutputTarget, recording: Recording) -> lis
     if found is None or recording.file == "-":  # which may hold something else each time
         return []
     conditions, result = found
-    conditions.pop("config", None)
+    for known_later in ("config", "weights"):
+        conditions.pop(known_later, None)
     names = result.get("outputs")
     if conditions != _conditions(job) or result.get("asked") != _asked(job, recording) or not isinstance(names, list):
         return []
@@ -131,7 +132,7 @@ def _outputs_before(job: Job, target: OutputTarget, recording: Recording) -> lis
 
 
 def _conditions(job: Job) -> dict[str, Any]:
-    """What must be the same for notes to be used; the model's configuration is added when it is known."""
+    """What must be the same for notes to be used; what is in the model is added when it is loaded."""
     model, decoding = Path(job.model), job.options.decoding
     files = [model / WEIGHTS if model.is_dir() else model]
     if decoding is not None and decoding.language_model is not None:

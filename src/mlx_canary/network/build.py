@@ -5,9 +5,11 @@ Both the converter and the loader take the list of tensors from here, so that th
 
 from __future__ import annotations
 
+import hashlib
 from functools import partial
 from typing import Any, cast
 
+import numpy as np
 from mlx.utils import tree_flatten, tree_unflatten
 
 from mlx_canary.backend import mx, nn
@@ -98,6 +100,15 @@ def _fits(quantization: Quantization, path: str, module: Any) -> bool:
     """Rows must divide into groups; a matrix whose rows do not stays as it is."""
     is_matrix = isinstance(module, nn.Linear | nn.Embedding)
     return is_matrix and module.weight.shape[-1] % quantization.group_size == 0
+
+
+def fingerprint(network: nn.Module) -> str:
+    """Tells networks of the same sizes apart: a hash of all biases, norms and the like, which any training changes."""
+    small = sorted((name, value) for name, value in parameters(network) if value.ndim == 1)
+    hashed = hashlib.sha256()
+    for name, value in small:
+        hashed.update(name.encode() + np.array(value.astype(mx.float32)).tobytes())
+    return hashed.hexdigest()[:16]
 
 
 def parameters(network: nn.Module) -> list[tuple[str, mx.array]]:

@@ -154,8 +154,9 @@ class JobRunner:
             raise RequestError(500, "interrupted", f"The server ended {job.starts} times during this job.")
         await asyncio.to_thread(lambda: self.store.change(job.id, status="running", starts=job.starts + 1))
         options = options_of_job(TranscriptionForm.model_validate(job.form), self._state.default_language)
-        config = self._state.model.config.model_dump()
-        conditions = {"version": __version__, "config": config, "options": repr(options)}
+        model = self._state.model
+        same_model = {"config": model.config.model_dump(), "weights": model.fingerprint}
+        conditions = {"version": __version__, **same_model, "options": repr(options)}
         journal = Journal(self.store.journal(job.id), conditions, resume=True)
         with self.store.upload(job.id).open("rb") as file:
             audio = await self._state.sound.read(file)

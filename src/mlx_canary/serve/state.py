@@ -25,7 +25,7 @@ class State:
 
     Attributes:
         settings: As the server was set up.
-        model: Of which only configuration and tokenizer may be used outside the worker's thread.
+        model: Of which only configuration, fingerprint and tokenizer may be used outside the worker's thread.
         worker: Its thread.
         sound: Decodes uploads.
         requests: Requests in work or waiting.
