@@ -1,4 +1,4 @@
-"""transcribe.cpp on ggml: float32 weights in the GGUF layout that its Canary loader reads.
+"""transcribe.cpp on ggml: weights in float32 or 8 bits, in the GGUF layout that its Canary loader reads.
 
 Its own converter is a script in its repository and not in its packages; the layout is written down here.
 """
@@ -60,20 +60,36 @@ def rename(name: str) -> str | None:
 
 def prepare(checkpoint: Path, folder: Path) -> None:
     import checkpoints
-    from gguf import GGUFWriter
 
     source = checkpoints.read(checkpoint)
-    writer = GGUFWriter(str(folder / "model.gguf"), "canary")
+    for precision in ("float32", "8 bits"):
+        write(folder / f"{precision}.gguf", source, in_8_bits=precision == "8 bits")
+
+
+def write(path: Path, source: Any, in_8_bits: bool) -> None:
+    from gguf import GGMLQuantizationType, GGUFWriter, quants
+
+    writer = GGUFWriter(str(path), "canary")
     for key, value in metadata(source).items():
         add(writer, key, value)
     for name, array in source.arrays.items():
         new = rename(name)
-        if new is not None:
+        if new is None:
+            continue
+        if in_8_bits and is_matrix(new, array):
+            q8 = GGMLQuantizationType.Q8_0
+            writer.add_tensor(new, quants.quantize(array, q8), raw_dtype=q8)
+        else:
             writer.add_tensor(new, array)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def is_matrix(name: str, array: Any) -> bool:
+    """Whether it is a linear layer's, or the tokens' table, in whole blocks of 32."""
+    return array.ndim == 2 and name.endswith(".weight") and array.shape[1] % 32 == 0
 
 
 def add(writer: Any, key: str, value: Any) -> None:
@@ -160,7 +176,7 @@ def load(folder: Path, precision: str) -> Hear:
 
     told: list[str] = []
     transcribe_cpp.set_log_callback(lambda level, message: told.append(message))
-    model = transcribe_cpp.Model(str(folder / "model.gguf"), backend="cpu")
+    model = transcribe_cpp.Model(str(folder / f"{precision}.gguf"), backend="cpu")
     sessions: dict[int, Any] = {}
 
     def hear(batch: list[Samples], n_tokens: int) -> list[int]:
