@@ -49,6 +49,8 @@ class PreprocessorConfig(_Part):
     def _window_fits(self) -> PreprocessorConfig:
         if not self.hop_length <= self.window_length <= self.n_fft:
             raise ValueError("expected hop_length <= window_length <= n_fft")
+        if self.n_fft % 2:  # NeMo's frames then have other places, and one may be missing
+            raise ValueError(f"expected an even n_fft, found {self.n_fft}")
         return self
 
 
@@ -205,6 +207,11 @@ class ModelConfig(_Part):
     aligner: AlignerConfig | None
     writes_times: bool = True
     source: SourceConfig
+
+    @property
+    def frame_duration(self) -> float:
+        """Seconds of an encoder frame."""
+        return self.preprocessor.hop_length / self.preprocessor.sample_rate * self.encoder.subsampling_factor
 
     @model_validator(mode="after")
     def _parts_fit(self) -> ModelConfig:

@@ -113,8 +113,10 @@ def _by_attention(model: LoadedModel, samples: Samples, text: str, prompt: Promp
             f"The text has {len(texts)} words, the recording of {len(samples) / rate:.2f} s only {n_frames} frames. "
             "Is it the text of this recording?"
         )
-    words = place_words(texts, word_of, model.network, encoded, ids, tokens, Audio(padded, rate))
-    shift, duration = (len(padded) - len(samples)) // 2 / rate, len(samples) / rate
+    words = place_words(
+        texts, word_of, model.network, encoded, ids, tokens, Audio(padded, rate), None, model.config.frame_duration
+    )
+    shift, duration = (len(padded) - len(samples) + 1) // 2 / rate, len(samples) / rate
     return [_earlier(word, shift, duration) for word in words]
 
 

@@ -47,6 +47,12 @@ class Aligner:
     preprocessor: Preprocessor
     network: CTCNetwork
 
+    @property
+    def frame_duration(self) -> float:
+        """Seconds of one of its frames."""
+        config = self.preprocessor.config
+        return config.hop_length / config.sample_rate * self.network.encoder.subsampling_factor
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:

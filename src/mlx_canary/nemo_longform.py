@@ -31,7 +31,6 @@ from mlx_canary.types import EncoderOutput, Features, Segment
 Samples = npt.NDArray[np.float32]
 # Mel frames of a piece without overlap: 40 s, or 10 s where the model writes times.
 _PIECE, _TIMED_PIECE = 4000, 1000
-_FRAME = 0.08  # seconds of an encoder frame
 _OVERLAP_FRAMES = 100  # mel frames
 # NeMo's checkpoints decode with a beam of one, faults included.
 _AS_NEMO = DecodingOptions(nemo_faults=True)
@@ -73,7 +72,7 @@ def transcribe_like_nemo(model: LoadedModel, samples: Samples, prompt: Prompt, t
     # A rest that makes no frame after the last hour holds nothing.
     begins = range(0, len(samples) - model.config.preprocessor.hop_length, step)
     hours = [_overlapping(model, samples[i : i + step], prompt, timestamps) for i in begins]
-    return hours[0] if len(hours) == 1 else _joined_hours(hours)
+    return hours[0] if len(hours) == 1 else _joined_hours(hours, _factor(model))
 
 
 def nemo_segments(found: NemoTranscript, duration: float, keep_words: bool) -> tuple[Segment, ...]:
@@ -92,14 +91,14 @@ def _overlapping(model: LoadedModel, samples: Samples, prompt: Prompt, timestamp
     # The last window is padded to the others' length, which counts for the limit.
     n_frames = plan.chunk_size // model.config.preprocessor.hop_length
     limit = token_limit(model.config, n_frames, len(ids))
-    chunks = _decode(model, model.preprocessor(windows), ids, limit, prompt)
+    chunks, factor = _decode(model, model.preprocessor(windows), ids, limit, prompt), _factor(model)
     if not timestamps or model.aligner is None:
-        return NemoTranscript(model.tokenizer.decode(merge_windows(chunks)), tuple(map(tuple, chunks)))
+        return NemoTranscript(model.tokenizer.decode(merge_windows(chunks, factor)), tuple(map(tuple, chunks)))
     language = prompt.target_lang
     spans = [_token_times(model, model.aligner, w, tokens, language) for w, tokens in zip(windows, chunks, strict=True)]
-    merged = merge_windows([[span.token_id for span in window] for window in spans])
+    merged = merge_windows([[span.token_id for span in window] for window in spans], factor)
     lengths = [_encoded_length(model, len(window)) for window in windows]
-    words = group_words(_on_one_clock(spans, lengths, merged))
+    words = group_words(_on_one_clock(model, spans, lengths, merged))
     text = model.tokenizer.decode(merged)
     return NemoTranscript(text, tuple(map(tuple, chunks)), tuple(words), tuple(group_segments(words)))
 
@@ -124,34 +123,48 @@ def _token_times(
 ) -> tuple[TokenSpan, ...]:
     log_probs, (n_frames,) = aligner.network(aligner.preprocessor([samples]))
     text = model.tokenizer.decode(tokens)
-    return align_ctc(text, np.array(log_probs[0, :n_frames]), model.tokenizer, whole=True, language=language).tokens
+    found = align_ctc(
+        text,
+        np.array(log_probs[0, :n_frames]),
+        model.tokenizer,
+        whole=True,
+        language=language,
+        frame_duration=aligner.frame_duration,
+    )
+    return found.tokens
+
+
+def _factor(model: LoadedModel) -> int:
+    return model.config.encoder.subsampling_factor
 
 
 def _encoded_length(model: LoadedModel, n_samples: int) -> int:
-    return -(-(n_samples // model.config.preprocessor.hop_length) // model.config.encoder.subsampling_factor)
+    return -(-(n_samples // model.config.preprocessor.hop_length) // _factor(model))
 
 
 def _on_one_clock(
-    windows: Sequence[Sequence[TokenSpan]], lengths: Sequence[int], merged: Sequence[int]
+    model: LoadedModel, windows: Sequence[Sequence[TokenSpan]], lengths: Sequence[int], merged: Sequence[int]
 ) -> list[TokenSpan]:
     """The merged tokens with the times of the windows that they were found in, shifted to the recording's."""
     placed: list[TokenSpan] = []
-    offset = 0
+    offset, factor = 0, _factor(model)
+    stride = model.config.preprocessor.hop_length / model.config.preprocessor.sample_rate
     for n, window in enumerate(windows):
-        offset += (8 * lengths[n - 1] - _OVERLAP_FRAMES) // 8 if n else 0
+        offset += (factor * lengths[n - 1] - _OVERLAP_FRAMES) // factor if n else 0
         for span in window:
             if len(placed) < len(merged) and span.token_id == merged[len(placed)]:
-                placed.append(_shifted(span, offset, placed[-1].end_offset if placed else 0))
+                earliest = placed[-1].end_offset if placed else 0
+                placed.append(_shifted(span, offset, earliest, stride, factor))
     return placed
 
 
-def _shifted(span: TokenSpan, offset: int, earliest: int) -> TokenSpan:
+def _shifted(span: TokenSpan, offset: int, earliest: int, stride: float, factor: int) -> TokenSpan:
     start = span.start_offset + offset if span.start_offset != -1 else -1
     end = span.end_offset + offset if span.end_offset != -1 else -1
     if start != -1 and start < earliest:
         start = end = earliest
     # In NeMo's order of multiplication, for the same last digit.
-    seconds = [-1.0 if frame == -1 else frame * 0.01 * 8 for frame in (start, end)]
+    seconds = [-1.0 if frame == -1 else frame * stride * factor for frame in (start, end)]
     return replace(span, start_offset=start, end_offset=end, start=seconds[0], end=seconds[1])
 
 
@@ -171,25 +184,25 @@ def _in_pieces(model: LoadedModel, samples: Samples, prompt: Prompt, timestamps:
         (tokens,) = _decode(model, features, ids, limit, prompt)
         text = model.tokenizer.decode(tokens)
         if timestamps:
-            times = parse_inline(text, _FRAME)
-            text = times.text
-            words += [_later(word, start // 8) for word in times.words]
-            segments += [_later(segment, start // 8) for segment in times.segments]
+            times, frame = parse_inline(text, model.config.frame_duration), model.config.frame_duration
+            text, offset = times.text, start // _factor(model)
+            words += [_later(word, offset, frame) for word in times.words]
+            segments += [_later(segment, offset, frame) for segment in times.segments]
         chunks.append(tokens)
         texts.append(text)
     return NemoTranscript(" ".join(texts), tuple(chunks), tuple(words), tuple(segments))
 
 
-def _later(span: Span, offset: int) -> Span:
+def _later(span: Span, offset: int, frame: float) -> Span:
     start, end = span.start_offset + offset, span.end_offset + offset
-    return replace(span, start_offset=start, end_offset=end, start=start * _FRAME, end=end * _FRAME)
+    return replace(span, start_offset=start, end_offset=end, start=start * frame, end=end * frame)
 
 
-def _joined_hours(hours: Sequence[NemoTranscript]) -> NemoTranscript:
-    """NeMo shifts the seconds of each hour by an hour, and the offsets by the hour's milliseconds over eight."""
+def _joined_hours(hours: Sequence[NemoTranscript], factor: int) -> NemoTranscript:
+    """NeMo shifts the seconds of each hour by an hour, the offsets by its milliseconds over the encoder's factor."""
 
     def shifted(spans: Sequence[Span], n: int) -> list[Span]:
-        seconds, offset = HOUR * n, int(HOUR * n * 1000 / 8)
+        seconds, offset = HOUR * n, int(HOUR * n * 1000 / factor)
         return [
             replace(
                 s,

@@ -17,7 +17,6 @@ import numpy as np
 from mlx_canary.alignment.attention import attention_words, words_of_tokens
 from mlx_canary.alignment.forced import words_of_plan
 from mlx_canary.alignment.inline import inline_words
-from mlx_canary.alignment.spans import FRAME_DURATION
 from mlx_canary.alignment.states import plan_text
 from mlx_canary.alignment.words import sentences
 from mlx_canary.audio.features import pad_to_minimum
@@ -161,7 +160,7 @@ class Transcriber:
         by_tokens = (times_from or self._model.times_from) == "model" and self._model.aligner is None
         if timestamps is None or not by_tokens or not self._model.config.writes_times:
             return None
-        return self._model.tokenizer.n_times * FRAME_DURATION or None
+        return self._model.tokenizer.n_times * self._model.config.frame_duration or None
 
     def ids(self, prompt: Prompt, request: Request) -> list[int]:
         """The prompt's token ids; where the model itself writes times, it is asked to."""
@@ -286,21 +285,28 @@ class Transcriber:
         model, (samples,), prompt = self._model, asked.heard.samples, asked.prompt
         rate = model.config.preprocessor.sample_rate
         method, duration = self.method(prompt, asked.piece.request.times_from), len(samples) / rate
+        frame = model.config.frame_duration
         if method == "ctc" and model.aligner is not None:
             log_probs, (n_frames,) = model.aligner.network(model.aligner.preprocessor([samples]))
             text = model.tokenizer.decode(hypothesis.tokens, skip_special=True)
             plan = plan_text(text, model.tokenizer, model.tokenizer.size, language=prompt.target_lang)
             try:
-                return list(words_of_plan(plan, np.array(log_probs[0, :n_frames]), model.tokenizer, duration))
+                aligned = words_of_plan(
+                    plan, np.array(log_probs[0, :n_frames]), model.tokenizer, duration, model.aligner.frame_duration
+                )
+                return list(aligned)
             except AlignmentError:
                 method = "attention"  # more tokens than frames: the aligner has no way through
         if method == "inline":
             text = model.tokenizer.decode(hypothesis.tokens)
             if "<|" in text:
-                return list(inline_words(text, duration))
+                return list(inline_words(text, duration, frame))
         audio = Audio(samples, rate)
         encoded, ids = asked.heard.encoded, asked.ids
-        return list(attention_words(model.network, encoded, ids, hypothesis.tokens, model.tokenizer, audio))
+        words = attention_words(
+            model.network, encoded, ids, hypothesis.tokens, model.tokenizer, audio, frame_duration=frame
+        )
+        return list(words)
 
 
 def _row(heard: _Heard, i: int) -> _Heard:

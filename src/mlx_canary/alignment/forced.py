@@ -56,10 +56,11 @@ def align_words(
     padded = pad_to_minimum(audio.samples, audio.sample_rate)
     log_probs, (n_frames,) = aligner.network(aligner.preprocessor([padded]))
     # A recording under a second got zeros on both sides; times count from its own beginning.
-    shift = max(0, len(padded) - len(audio.samples)) // 2 / audio.sample_rate
-    frame_duration = config.hop_length / config.sample_rate * aligner.network.encoder.subsampling_factor
+    shift = (len(padded) - len(audio.samples) + 1) // 2 / audio.sample_rate
     plan = plan_text(text, tokenizer, tokenizer.size, language=language)
-    return words_of_plan(plan, np.array(log_probs[0, :n_frames]), tokenizer, audio.duration, frame_duration, shift)
+    return words_of_plan(
+        plan, np.array(log_probs[0, :n_frames]), tokenizer, audio.duration, aligner.frame_duration, shift
+    )
 
 
 def words_of_plan(

@@ -143,15 +143,16 @@ def encoder_config(config: Mapping[str, Any]) -> EncoderConfig:
     """Translate `encoder` (ConformerEncoder)."""
     source = section(config, "encoder")
     source.only("subsampling", ("dw_striding",), "striding")
-    source.only("feat_out", (-1, None), -1)
     source.only("causal_downsampling", (False,), False)
     source.only("reduction", (None,), None)
     source.only("untie_biases", (True,), True)
     source.only("att_context_style", ("regular",), "regular")
-    source.only("conv_context_size", (None,), None)
     source.only("conv_context_style", ("regular",), "regular")
     source.only("global_tokens", (0,), 0)
-    width = source.take("d_model")
+    width, kernel = source.take("d_model"), source.take("conv_kernel_size", 31)
+    source.only("feat_out", (-1, None, width), -1)
+    even = (kernel - 1) // 2 if isinstance(kernel, int) else None
+    source.only("conv_context_size", (None, [even, even]), None)
     channels = source.take("subsampling_conv_channels", -1)
     translated = dict(
         feat_in=source.take("feat_in"),
@@ -161,7 +162,7 @@ def encoder_config(config: Mapping[str, Any]) -> EncoderConfig:
         d_ff=_product(width, source.take("ff_expansion_factor", 4)),
         subsampling_factor=source.take("subsampling_factor", 4),
         subsampling_conv_channels=width if channels == -1 else channels,
-        conv_kernel_size=source.take("conv_kernel_size", 31),
+        conv_kernel_size=kernel,
         conv_norm_type=source.only("conv_norm_type", ("batch_norm", "layer_norm"), "batch_norm"),
         self_attention_model=source.only("self_attention_model", ("rel_pos", "rel_pos_local_attn"), "rel_pos"),
         att_context_size=_context(source.take("att_context_size", None)),

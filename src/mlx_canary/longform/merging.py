@@ -11,24 +11,20 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-# One second of overlap in frames of 80 ms; NeMo compares twice as many old tokens with 60 % as many new ones.
-OVERLAP_FRAMES = 12
-_OLD_TOKENS = 2 * OVERLAP_FRAMES
-_NEW_TOKENS = int(OVERLAP_FRAMES * 0.6)
 # A single common token is a coincidence, unless it ends the old text.
 _SHORTEST_MATCH = 2
 
 Table = npt.NDArray[np.int64]
 
 
-def merge_windows(windows: Sequence[Sequence[int]]) -> list[int]:
-    """The tokens of overlapping windows as one sequence."""
+def merge_windows(windows: Sequence[Sequence[int]], subsampling_factor: int) -> list[int]:
+    """The tokens of windows that overlap by a second as one sequence."""
+    # NeMo compares twice as many old tokens as the second has encoder frames with 60 % as many new ones.
+    delay = int(1 / (subsampling_factor / 100))
+    n_new = int(delay * 0.6)
     merged: list[int] = []
     for n, tokens in enumerate(windows):
-        if n == 0:
-            merged = list(tokens)
-        else:
-            merged = merge(merged, tokens[:_NEW_TOKENS], OVERLAP_FRAMES) + list(tokens[_NEW_TOKENS:])
+        merged = merge(merged, tokens[:n_new], delay) + list(tokens[n_new:]) if n else list(tokens)
     return merged
 
 
