@@ -6,6 +6,7 @@ Preparing needs NeMo's environment, running needs onnx-asr's.
 from __future__ import annotations
 
 import json
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +132,10 @@ def load(folder: Path, precision: str) -> Hear:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = n_threads()
     kind = "int8" if precision == "8 bits" else None
-    if kind:
-        quantize(folder)
+    if kind:  # in another process, for its memory is not what is measured
+        made = get_context("spawn").Process(target=quantize, args=(folder,))
+        made.start()
+        made.join()
     model = onnx_asr.load_model("nemo-conformer-aed", folder, quantization=kind, sess_options=options).with_timestamps()
 
     def hear(batch: list[Samples], n_tokens: int) -> list[int]:

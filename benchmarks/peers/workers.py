@@ -72,7 +72,8 @@ def prepared(peer: Peer, args: argparse.Namespace) -> Path:
     own = installed(peer, args)
     folder: Path = args.work / "checkpoints" / args.model / (peer.script if peer.prepared_by else "nemo")
     done, source = folder / "prepared", args.work / "checkpoints" / args.model / "nemo" / "model.nemo"
-    if not peer.prepared_by or done.exists():
+    script = (HERE / f"{peer.script}.py").read_text()
+    if not peer.prepared_by or (done.exists() and done.read_text() == script):
         return folder
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -80,7 +81,7 @@ def prepared(peer: Peer, args: argparse.Namespace) -> Path:
     nemo = next(other for other in PEERS if other.script == "peer_nemo")
     interpreter = {"ours": Path(sys.executable), "own": own}.get(peer.prepared_by) or installed(nemo, args)
     checked([str(interpreter), str(HERE / f"{peer.script}.py"), "prepare", str(source), str(folder)], variables(args))
-    done.touch()
+    done.write_text(script)
     return folder
 
 

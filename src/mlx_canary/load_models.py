@@ -104,7 +104,10 @@ def choose_dtype(model: LoadedModel, dtype: str | None) -> None:
             network.set_dtype(getattr(mx, dtype))
         else:
             suit_device(network)
-    warn_of_size(sum(weight.nbytes for network in networks for _, weight in parameters(network)), model.network.dtype)
+    if model.config.weights.quantization is None:
+        warn_of_size(
+            sum(weight.nbytes for network in networks for _, weight in parameters(network)), model.network.dtype
+        )
     for part in (model, model.aligner):
         if part is not None:
             mx.eval(part.preprocessor.window, part.preprocessor.filterbank)

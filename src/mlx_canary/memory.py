@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import logging
+import threading
 from typing import cast
 
 from mlx_canary.backend import mx
 
 _log = logging.getLogger(__name__)
 _MOST_KEPT = 2 << 30
+_chosen = threading.Event()
+
+
+def limit_memory(limit: int | None, kept: int | None) -> None:
+    """Tell MLX how many bytes it may take, and how many of them it may keep for later use; None for its own limits."""
+    if limit is not None:
+        mx.set_memory_limit(limit)
+    if kept is not None:
+        mx.set_cache_limit(kept)
+        _chosen.set()
 
 
 def bound_cache() -> None:
     """On a Mac let MLX keep at most 2 GB of what it got back, or an eighth of what its GPU should use; once is enough.
 
     MLX gives a kept buffer only to an array of nearly the same size, and by default keeps nearly all memory. Windows
-    have dozens of lengths, and live sound another one every second. A limit that somebody has set stays.
+    have dozens of lengths, and live sound another one every second. A limit by `limit_memory` stays, and so does one
+    that is lower than what the GPU should use.
     """
-    if not mx.metal.is_available():
+    if _chosen.is_set() or not mx.metal.is_available():
         return
     usable = _usable()
     before = mx.set_cache_limit(min(_MOST_KEPT, usable // 8))
@@ -37,4 +49,6 @@ def warn_of_size(n_bytes: int, dtype: mx.Dtype) -> None:
 
 
 def _usable() -> int:
-    return cast(int, mx.device_info(mx.Device(mx.gpu))["max_recommended_working_set_size"])
+    # Before 0.30.4 it belonged to Metal.
+    info = mx.device_info(mx.Device(mx.gpu)) if hasattr(mx, "device_info") else mx.metal.device_info()
+    return cast(int, info["max_recommended_working_set_size"])

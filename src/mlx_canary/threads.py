@@ -39,7 +39,11 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> lis
             return function(item)
 
     with _alone, blas.controller().limit(limits=1):
-        return list(_encoders(n_at_once).map(one, items))
+        try:
+            begun = [_encoders(n_at_once).submit(one, item) for item in items]
+        except RuntimeError:  # the main thread has ended, and Python starts no more work for others
+            return [function(item) for item in items]
+        return [item.result() for item in begun]
 
 
 def n_threads() -> int:
@@ -55,7 +59,11 @@ def in_shares(function: Callable[[slice], object], size: int, n_shares: int) -> 
         return
     bounds = [size * share // n_shares for share in range(n_shares + 1)]
     first, *others = map(slice, bounds, bounds[1:])
-    waiting = [_sharers().submit(function, part) for part in others]
+    try:
+        waiting = [_sharers().submit(function, part) for part in others]
+    except RuntimeError:  # as above
+        function(slice(0, size))
+        return
     function(first)
     for share in waiting:
         share.result()

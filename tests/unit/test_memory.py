@@ -1,5 +1,6 @@
 """What MLX keeps on a Mac. There is none here: its limits are pretended."""
 
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +9,12 @@ from mlx_canary import memory
 from mlx_canary.backend import mx
 
 GB = 1 << 30
+
+
+@pytest.fixture(autouse=True)
+def _nothing_chosen(monkeypatch):
+    """Commands that other tests ran in this process may have."""
+    monkeypatch.setattr(memory, "_chosen", threading.Event())
 
 
 class PretendedMac:
@@ -43,6 +50,24 @@ def test_the_cache_is_bounded(monkeypatch, usable, limit, after):
     monkeypatch.setattr(memory, "mx", mac)
     memory.bound_cache()
     assert mac.limit == after
+
+
+def test_a_limit_that_was_asked_for_stays(monkeypatch):
+    mac = PretendedMac(8 * GB)
+    monkeypatch.setattr(memory, "mx", mac)
+    memory.limit_memory(None, 100 * GB)
+    memory.bound_cache()
+    assert mac.limit == 100 * GB
+
+
+def test_an_older_mlx(monkeypatch):
+    """Before 0.30.4 what is known of the device belonged to Metal."""
+    mac = PretendedMac(8 * GB)
+    mac.metal.device_info = lambda: {"max_recommended_working_set_size": 8 * GB}
+    monkeypatch.delattr(PretendedMac, "device_info")
+    monkeypatch.setattr(memory, "mx", mac)
+    memory.bound_cache()
+    assert mac.limit == GB
 
 
 def test_elsewhere_nothing_is_changed(monkeypatch):

@@ -1,5 +1,7 @@
 """Items in threads: which results, which threads, and what is left behind."""
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -93,3 +95,30 @@ def test_an_error_comes_out_of_a_share(failing):
 
     with pytest.raises(ZeroDivisionError):
         threads.in_shares(fail, 3, 3)
+
+
+@pytest.mark.parametrize("function", ["in_shares(add, 5, 3)", "in_threads(add, [slice(0, 2), slice(2, 5)])"])
+def test_a_thread_that_outlives_the_main_one(function):
+    """Python takes no more work for other threads then."""
+    script = f"""
+import threading, time
+import numpy as np
+from threadpoolctl import ThreadpoolController
+from mlx_canary import threads
+
+seen, main = np.zeros(5, int), threading.main_thread()
+
+def add(part):
+    seen[part] += 1
+
+def work():
+    main.join()
+    time.sleep(0.1)
+    threads.{function}
+    print(seen.tolist())
+
+ThreadpoolController().limit(limits=2)
+threading.Thread(target=work).start()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=100)
+    assert (done.stdout, done.stderr) == ("[1, 1, 1, 1, 1]\n", "")

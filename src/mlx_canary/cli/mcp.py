@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from mlx_canary.cli.memory import as_bytes, limit_memory, memory_options
+from mlx_canary.cli.memory import as_bytes, memory_options
 from mlx_canary.cli.options import dtype_option, model_option
 
 
@@ -54,6 +54,7 @@ def command(
         ) from error
     from mlx_canary.mcp_server.folders import Folders
     from mlx_canary.mcp_server.worker import Worker
+    from mlx_canary.memory import limit_memory
 
     limit_memory(as_bytes(memory_limit), as_bytes(cache_limit))
     log = logging.getLogger("mlx_canary")

@@ -31,13 +31,3 @@ def as_bytes(gigabytes: float | None) -> int | None:
     if gigabytes is not None and not 0 <= gigabytes < 1e6:
         raise click.UsageError(f"A limit of {gigabytes} GB is not possible.")
     return None if gigabytes is None else int(gigabytes * 1e9)
-
-
-def limit_memory(memory_limit: int | None, cache_limit: int | None) -> None:
-    """Tell MLX, before a model is loaded; in bytes."""
-    from mlx_canary.backend import mx
-
-    if memory_limit is not None:
-        mx.set_memory_limit(memory_limit)
-    if cache_limit is not None:
-        mx.set_cache_limit(cache_limit)

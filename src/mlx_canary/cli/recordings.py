@@ -16,7 +16,6 @@ from mlx_canary.audio.sources import describe as describe_source
 from mlx_canary.cli.inputs import Recording, estimated_seconds
 from mlx_canary.cli.jobs import Job
 from mlx_canary.cli.languages import check_published
-from mlx_canary.cli.memory import limit_memory
 from mlx_canary.cli.planning import Plan, delete_journals, finish, make_plan, open_journals
 from mlx_canary.cli.progress import RecordingProgress, loading_progress, recording_progress
 from mlx_canary.cli.terminal import tell
@@ -24,6 +23,7 @@ from mlx_canary.decoding.options import DecodingOptions
 from mlx_canary.errors import CanaryError
 from mlx_canary.longform.guards import describe
 from mlx_canary.longform.journal import Journal
+from mlx_canary.memory import limit_memory
 from mlx_canary.model import CanaryModel, Outcome
 from mlx_canary.requests import TranscriptionOptions, own_decoding
 from mlx_canary.types import Segment, Transcript

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from mlx_canary.cli.memory import as_bytes, limit_memory, memory_options
+from mlx_canary.cli.memory import as_bytes, memory_options
 from mlx_canary.cli.options import dtype_option, model_option
+from mlx_canary.memory import limit_memory
 
 
 @click.command(name="serve")
