@@ -67,8 +67,8 @@ class CanaryModel:
                 Hugging Face hub; the last two perhaps with `@revision`. A model from the hub is downloaded and
                 converted once, and found in the cache afterwards.
             dtype: What to compute in. None for what the checkpoint is stored in, but on a CPU, where half precision and
-                quantized matrices are slow, for float32 with the matrices unpacked; naming a type keeps them packed. An aligner gets
-                it on a GPU only.
+                quantized matrices are slow, for float32 with the matrices unpacked; naming a type keeps them packed.
+                An aligner gets it on a GPU only.
             progress: Called while a model is downloaded and converted: what is being done, bytes done, bytes in all.
 
         Raises:
