@@ -188,7 +188,6 @@ def test_sections_must_be_there(section, value):
         ("encoder.subsampling_conv_channels", 24, "encoder.subsampling_conv_channels", 24),
         ("encoder.subsampling_conv_channels", -1, "encoder.subsampling_conv_channels", 32),
         ("encoder.conv_kernel_size", 31, "encoder.conv_kernel_size", 31),
-        ("encoder.conv_context_size", [4, 4], "encoder.conv_kernel_size", 9),
         ("encoder.conv_norm_type", "layer_norm", "encoder.conv_norm_type", "layer_norm"),
         ("encoder.att_context_size", [70, 13], "encoder.att_context_size", (70, 13)),
         ("encoder.att_context_size", [[70, 13], [70, 1]], "encoder.att_context_size", (70, 13)),
@@ -214,6 +213,11 @@ def test_what_we_compute_is_taken_over(path, value, ours, expected):
     assert after[ours] == expected != before[ours]
     # d_ff and the subsampling's channels may follow the width; all else stays as it was.
     assert {key for key in before if before[key] != after[key]} <= {ours, "encoder.d_ff"}
+
+
+@pytest.mark.parametrize(("path", "value"), [("encoder.conv_context_size", [4, 4]), ("encoder.feat_out", None)])
+def test_what_says_the_same_in_other_words(path, value):
+    assert translated(changed((path, value))) == translated(CONFIG)
 
 
 def test_window_and_hop_are_in_samples_of_the_rate():
