@@ -16,7 +16,8 @@ from servers import spoken
 from mlx_canary import AudioError, PromptError, ServerError, load_audio
 from mlx_canary.backend import mx
 from mlx_canary.cli.main import main
-from mlx_canary.cli.memory import as_bytes, limit_memory
+from mlx_canary.cli.memory import as_bytes
+from mlx_canary.memory import limit_memory
 from mlx_canary.serve.admission import Admission
 from mlx_canary.serve.failures import RequestError
 from mlx_canary.serve.guards import host_name, origin_of
