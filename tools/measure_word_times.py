@@ -95,7 +95,8 @@ def by_attention(model: LoadedModel, recording: Recording) -> tuple[Word, ...]:
     prompt = _prompt(model, recording.lang, timestamp=False)
     tokens = model.tokenizer.encode(recording.text, recording.lang)
     encoded = model.network.encode(model.preprocessor([recording.audio.samples]))
-    return attention_words(model.network, encoded, prompt, tokens, model.tokenizer, recording.audio)
+    frame = model.config.frame_duration
+    return attention_words(model.network, encoded, prompt, tokens, model.tokenizer, recording.audio, frame)
 
 
 def by_inline_tokens(model: LoadedModel, recording: Recording) -> tuple[Word, ...]:
@@ -105,7 +106,8 @@ def by_inline_tokens(model: LoadedModel, recording: Recording) -> tuple[Word, ..
     (hypothesis,) = decode_greedy(
         model.network, encoded, [prompt], [limit], model.tokenizer.eos_id, model.tokenizer.size
     )
-    return inline_words(model.tokenizer.decode(hypothesis.tokens), recording.audio.duration)
+    text = model.tokenizer.decode(hypothesis.tokens)
+    return inline_words(text, recording.audio.duration, model.config.frame_duration)
 
 
 def by_ctc(model: LoadedModel, recording: Recording) -> tuple[Word, ...]:

@@ -143,7 +143,7 @@ def ctc_log_probs(model: LoadedModel, audio: np.ndarray) -> np.ndarray:
 
 
 def timestamps(model: LoadedModel, text: str) -> Stages:
-    times = parse_inline(text)
+    times = parse_inline(text, model.config.frame_duration)
     return {"text": times.text, "word": _entries(times.words, "word"), "segment": _entries(times.segments, "segment")}
 
 
@@ -154,7 +154,8 @@ def viterbi(log_probs: np.ndarray, token_ids_with_blanks: list[int]) -> np.ndarr
 def align(model: LoadedModel, audio: np.ndarray, text: str, kind: str) -> Stages:
     assert model.aligner is not None
     log_probs, (n_frames,) = model.aligner.network(model.aligner.preprocessor([audio]))
-    aligned = align_ctc(text, np.array(log_probs[0, :n_frames]), model.tokenizer, whole=kind == "char")
+    frames, duration = np.array(log_probs[0, :n_frames]), model.aligner.frame_duration
+    aligned = align_ctc(text, frames, model.tokenizer, duration, whole=kind == "char")
     if kind == "char":
         return {"char": [{**entry, "token": entry["piece"]} for entry in _entries(aligned.tokens, "char")]}
     return {"word": _entries(aligned.words, "word"), "segment": _entries(aligned.segments, "segment")}

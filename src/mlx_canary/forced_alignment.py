@@ -114,7 +114,7 @@ def _by_attention(model: LoadedModel, samples: Samples, text: str, prompt: Promp
             "Is it the text of this recording?"
         )
     words = place_words(
-        texts, word_of, model.network, encoded, ids, tokens, Audio(padded, rate), None, model.config.frame_duration
+        texts, word_of, model.network, encoded, ids, tokens, Audio(padded, rate), model.config.frame_duration
     )
     shift, duration = (len(padded) - len(samples) + 1) // 2 / rate, len(samples) / rate
     return [_earlier(word, shift, duration) for word in words]

@@ -123,15 +123,8 @@ def _token_times(
 ) -> tuple[TokenSpan, ...]:
     log_probs, (n_frames,) = aligner.network(aligner.preprocessor([samples]))
     text = model.tokenizer.decode(tokens)
-    found = align_ctc(
-        text,
-        np.array(log_probs[0, :n_frames]),
-        model.tokenizer,
-        whole=True,
-        language=language,
-        frame_duration=aligner.frame_duration,
-    )
-    return found.tokens
+    frames, duration = np.array(log_probs[0, :n_frames]), aligner.frame_duration
+    return align_ctc(text, frames, model.tokenizer, duration, whole=True, language=language).tokens
 
 
 def _factor(model: LoadedModel) -> int:
@@ -172,7 +165,7 @@ def _in_pieces(model: LoadedModel, samples: Samples, prompt: Prompt, timestamps:
     """Pieces of the mel frames of the whole recording, each normalised by itself with the population's deviation."""
     n_frames = len(samples) // model.config.preprocessor.hop_length
     log_mel = model.preprocessor.log_mel([samples])[:, :n_frames]
-    size = _TIMED_PIECE if timestamps else _PIECE
+    size, frame = _TIMED_PIECE if timestamps else _PIECE, model.config.frame_duration
     ids = encode_prompt(replace(prompt, timestamp=timestamps), model.config.prompt.format, model.tokenizer)
     chunks, texts, words, segments = [], [], [], []
     for start in range(0, n_frames, size):
@@ -184,7 +177,7 @@ def _in_pieces(model: LoadedModel, samples: Samples, prompt: Prompt, timestamps:
         (tokens,) = _decode(model, features, ids, limit, prompt)
         text = model.tokenizer.decode(tokens)
         if timestamps:
-            times, frame = parse_inline(text, model.config.frame_duration), model.config.frame_duration
+            times = parse_inline(text, frame)
             text, offset = times.text, start // _factor(model)
             words += [_later(word, offset, frame) for word in times.words]
             segments += [_later(segment, offset, frame) for segment in times.segments]

@@ -303,10 +303,7 @@ class Transcriber:
                 return list(inline_words(text, duration, frame))
         audio = Audio(samples, rate)
         encoded, ids = asked.heard.encoded, asked.ids
-        words = attention_words(
-            model.network, encoded, ids, hypothesis.tokens, model.tokenizer, audio, frame_duration=frame
-        )
-        return list(words)
+        return list(attention_words(model.network, encoded, ids, hypothesis.tokens, model.tokenizer, audio, frame))
 
 
 def _row(heard: _Heard, i: int) -> _Heard:

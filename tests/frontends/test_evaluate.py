@@ -90,12 +90,17 @@ def test_failures_are_told_and_the_others_scored(run, manifest: Path, tmp_path: 
     assert "Error: missing.wav:" in result.err
 
 
-def test_other_weights_do_not_go_on(run, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A training that went on has the same name and configuration."""
+def fail_with_a_missing_file(run, manifest: Path) -> tuple[object, ...]:
+    """An evaluation that leaves notes; its command."""
     with manifest.open("a", encoding="utf-8") as file:
         file.write(json.dumps({"audio_filepath": "late.wav", "text": "Thank you!", "lang": "en"}) + "\n")
     command = ("evaluate", manifest, "--model", MODEL, "--json", "x.json")
     assert run(*command).code == 1
+    return command
+
+
+def noted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Which recordings are heard from now on."""
     asked: list[str] = []
     real = CanaryModel.transcribe_each
     monkeypatch.setattr(
@@ -103,6 +108,13 @@ def test_other_weights_do_not_go_on(run, manifest: Path, tmp_path: Path, monkeyp
         "transcribe_each",
         lambda self, requests, **more: asked.extend(str(r[0]) for r in requests) or real(self, requests, **more),
     )
+    return asked
+
+
+def test_other_weights_do_not_go_on(run, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training that went on has the same name and configuration."""
+    command = fail_with_a_missing_file(run, manifest)
+    asked = noted(monkeypatch)
     assert run(*command, "--resume").code == 1
     assert asked == [str(tmp_path / "late.wav")]
     monkeypatch.setattr(CanaryModel, "fingerprint", "of other weights")
@@ -113,20 +125,11 @@ def test_other_weights_do_not_go_on(run, manifest: Path, tmp_path: Path, monkeyp
 def test_going_on(run, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a failure the notes stay; with --resume only what failed is heard."""
     late = tmp_path / "late.wav"
-    with manifest.open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"audio_filepath": "late.wav", "text": "Thank you!", "lang": "en"}) + "\n")
-    command = ("evaluate", manifest, "--model", MODEL, "--json", "x.json")
-    assert run(*command).code == 1
+    command = fail_with_a_missing_file(run, manifest)
     assert (tmp_path / ".x.json.unfinished.jsonl").exists()
     before = json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))
     shutil.copyfile(SHORT, late)
-    asked: list[str] = []
-    real = CanaryModel.transcribe_each
-    monkeypatch.setattr(
-        CanaryModel,
-        "transcribe_each",
-        lambda self, requests, **more: asked.extend(str(r[0]) for r in requests) or real(self, requests, **more),
-    )
+    asked = noted(monkeypatch)
     assert run(*command, "--resume").code == 0
     assert asked == [str(late)]
     after = json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))

@@ -16,6 +16,8 @@ from mlx_canary.load_models import LoadedModel, load_nemo
 from mlx_canary.network.cross_attention import cross_attention
 from mlx_canary.types import EncoderOutput
 
+FRAME = 0.08  # seconds
+
 DATA = Path(__file__).parents[1] / "data"
 
 
@@ -48,7 +50,7 @@ def unified() -> LoadedModel:
 
 @pytest.mark.parametrize("case", recorded("inline.json"), ids=lambda case: case["text_in"][:30])
 def test_inline_times_are_nemo_s(case):
-    got = parse_inline(case["text_in"])
+    got = parse_inline(case["text_in"], FRAME)
     assert got.text == case["text_out"]
     assert entries(got.words, "word") == case["timestamp"]["word"]
     assert entries(got.segments, "segment") == case["timestamp"]["segment"]
@@ -63,10 +65,10 @@ def test_the_best_path_is_nemo_s(case):
 @pytest.mark.parametrize("case", recorded("forced.json"), ids=lambda case: case["text"][:30])
 def test_forced_alignment_is_nemo_s(case, unified):
     """With its truncated offsets, its punctuation and its unknown characters."""
-    got = align_ctc(case["text"], log_probs(case["clip"]), unified.tokenizer)
+    got = align_ctc(case["text"], log_probs(case["clip"]), unified.tokenizer, FRAME)
     assert entries(got.words, "word") == case["timestamp"]["word"]
     assert entries(got.segments, "segment") == case["timestamp"]["segment"]
-    whole = align_ctc(case["text"], log_probs(case["clip"]), unified.tokenizer, whole=True)
+    whole = align_ctc(case["text"], log_probs(case["clip"]), unified.tokenizer, FRAME, whole=True)
     assert entries(whole.tokens, "char") == case["timestamp_char"]["char"]
 
 

@@ -119,7 +119,7 @@ def test_the_frames_of_all_windows_follow_each_other():
         frames.append(np.array(log_probs[0, :n_frames]))
     text = " ".join([SPEECH] * 6)
     plan = plan_text(text, parts.tokenizer, parts.tokenizer.size)
-    expected = words_of_plan(plan, np.concatenate(frames), parts.tokenizer, audio.duration)
+    expected = words_of_plan(plan, np.concatenate(frames), parts.tokenizer, audio.duration, 0.08)
     assert model(CTC).align(audio, text).words == expected
 
 

@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from mlx_canary.alignment.layout import expected_lengths, lay_words
 from mlx_canary.alignment.pauses import pause_odds
-from mlx_canary.alignment.spans import FRAME_DURATION
 from mlx_canary.alignment.words import settle_times
 from mlx_canary.backend import mx
 from mlx_canary.errors import AlignmentError
@@ -39,8 +38,8 @@ def attention_words(
     tokens: Sequence[int],
     tokenizer: CanaryTokenizer,
     audio: Audio,
+    frame_duration: float,
     heads: Collection[tuple[int, int]] | None = None,
-    frame_duration: float = FRAME_DURATION,
 ) -> tuple[Word, ...]:
     """When each word of a decoded text was spoken.
 
@@ -51,8 +50,8 @@ def attention_words(
         tokens: Ids of the text, without the end-of-text; with the prompt they fit the position table but for the last.
         tokenizer: The checkpoint's.
         audio: The recording (N,), for its pauses.
-        heads: (layer, head) pairs to use, counted from 0; by default they are chosen from the attention itself.
         frame_duration: Seconds of one encoder frame.
+        heads: (layer, head) pairs to use, counted from 0; by default they are chosen from the attention itself.
 
     Returns:
         The words of the text without special tokens. Their times rise and stay inside the recording.
@@ -61,7 +60,7 @@ def attention_words(
         AlignmentError: The checkpoint does not have one of the heads.
     """
     texts, word_of = words_of_tokens(tokens, tokenizer)
-    return place_words(texts, word_of, network, encoded, prompt, tokens, audio, heads, frame_duration)
+    return place_words(texts, word_of, network, encoded, prompt, tokens, audio, frame_duration, heads)
 
 
 def place_words(
@@ -72,8 +71,8 @@ def place_words(
     prompt: Sequence[int],
     tokens: Sequence[int],
     audio: Audio,
+    frame_duration: float,
     heads: Collection[tuple[int, int]] | None = None,
-    frame_duration: float = FRAME_DURATION,
 ) -> tuple[Word, ...]:
     """The same for words that are already known.
 
@@ -85,8 +84,8 @@ def place_words(
         prompt: Before the text.
         tokens: Of the text.
         audio: (N,).
-        heads: Or chosen.
         frame_duration: In seconds.
+        heads: Or chosen.
     """
     (n_frames,) = encoded.lengths
     spoken = word_of >= 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from mlx_canary.alignment.spans import FRAME_DURATION, PUNCTUATION, Span, TokenSpan
+from mlx_canary.alignment.spans import PUNCTUATION, Span, TokenSpan
 from mlx_canary.alignment.states import SegmentPlan, TextPlan, WordPlan, plan_text
 from mlx_canary.alignment.viterbi import viterbi
 from mlx_canary.text.tokenizer import CanaryTokenizer
@@ -37,8 +37,8 @@ def align_ctc(
     text: str,
     log_probs: npt.NDArray[np.float32],
     tokenizer: CanaryTokenizer,
+    frame_duration: float,
     whole: bool = False,
-    frame_duration: float = FRAME_DURATION,
     language: str | None = None,
 ) -> CTCAlignment:
     """Find where a text was spoken, as NeMo does.
@@ -47,9 +47,9 @@ def align_ctc(
         text: Any text; runs of spaces count as one.
         log_probs: (S, V + 1) float32 of the valid frames, the blank last.
         tokenizer: The CTC model's.
+        frame_duration: Seconds of one frame.
         whole: Tokenise the text as one word, as NeMo does for chunks that it will merge; then words and segments are
             one each, and the tokens are what is wanted.
-        frame_duration: Seconds of one frame.
         language: Of the text; aggregate tokenizers need it.
     """
     plan = plan_text(text, tokenizer, log_probs.shape[1] - 1, len(log_probs), whole, language)
@@ -60,7 +60,7 @@ def align_plan(
     plan: TextPlan,
     log_probs: npt.NDArray[np.float32],
     tokenizer: CanaryTokenizer,
-    frame_duration: float = FRAME_DURATION,
+    frame_duration: float,
 ) -> CTCAlignment:
     """The same for a text whose states are known, which are columns of these log-probabilities."""
     clock = _Clock.read(viterbi(log_probs, plan.states), frame_duration)

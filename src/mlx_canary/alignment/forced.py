@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlx_canary.alignment.ctc import align_plan
-from mlx_canary.alignment.spans import FRAME_DURATION, Span
+from mlx_canary.alignment.spans import Span
 from mlx_canary.alignment.states import TextPlan, plan_text
 from mlx_canary.alignment.viterbi import frames_needed
 from mlx_canary.alignment.words import sentences, spans_to_words
@@ -68,7 +68,7 @@ def words_of_plan(
     log_probs: npt.NDArray[np.float32],
     tokenizer: CanaryTokenizer,
     duration: float,
-    frame_duration: float = FRAME_DURATION,
+    frame_duration: float,
     shift: float = 0.0,
 ) -> tuple[Word, ...]:
     """When each word of a text was spoken, from log-probabilities that are already there.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from mlx_canary.alignment.spans import FRAME_DURATION, Span, group_segments
+from mlx_canary.alignment.spans import Span, group_segments
 from mlx_canary.alignment.words import settle_stretches
 from mlx_canary.types import Word
 
@@ -33,7 +33,7 @@ class InlineTimes:
     segments: tuple[Span, ...]
 
 
-def parse_inline(text: str, frame_duration: float = FRAME_DURATION) -> InlineTimes:
+def parse_inline(text: str, frame_duration: float) -> InlineTimes:
     """Read a text as NeMo does: from left to right, every two tokens enclose a word; the rest is dropped.
 
     Args:
@@ -53,7 +53,7 @@ def parse_inline(text: str, frame_duration: float = FRAME_DURATION) -> InlineTim
     return InlineTimes(" ".join(word.text for word in words), words, segments)
 
 
-def inline_words(text: str, duration: float, frame_duration: float = FRAME_DURATION) -> tuple[Word, ...]:
+def inline_words(text: str, duration: float, frame_duration: float) -> tuple[Word, ...]:
     """Every word of a text with time tokens; other special tokens are left out.
 
     A stretch of text begins at the token before it and ends at the token after it, whether or not NeMo would pair the

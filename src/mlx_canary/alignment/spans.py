@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
-FRAME_DURATION = 0.08  # seconds of an encoder frame, in every published checkpoint
 PUNCTUATION = frozenset(",.!?")
 SEGMENT_ENDS = (".", "?", "!", "...")
 _LONE_SPACES = (" ", "_", "▁")

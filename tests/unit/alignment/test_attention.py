@@ -34,7 +34,7 @@ def align(model, audio, text, heads=None):
     tokens = model.tokenizer.encode(text, "en")
     encoded = model.network.encode(model.preprocessor([audio.samples]))
     prompt = [model.tokenizer.bos_id]
-    return attention_words(model.network, encoded, prompt, tokens, model.tokenizer, audio, heads)
+    return attention_words(model.network, encoded, prompt, tokens, model.tokenizer, audio, 0.08, heads)
 
 
 def attention_at(frames, n_frames):

@@ -32,7 +32,7 @@ def test_every_word_has_its_time_whatever_its_characters(texts, seed):
     """NeMo gives -1 to words that its tokenizer has no token for, and raises for some others."""
     log_probs = np.random.default_rng(seed).normal(size=(80, UNIFIED.tokenizer.size + 1)).astype(np.float32)
     plan = plan_text(" ".join(texts), UNIFIED.tokenizer, UNIFIED.tokenizer.size)
-    words = words_of_plan(plan, log_probs, UNIFIED.tokenizer, duration=6.3)
+    words = words_of_plan(plan, log_probs, UNIFIED.tokenizer, duration=6.3, frame_duration=0.08)
     assert [word.text for word in words] == texts
     times = [t for word in words for t in (word.start, word.end)]
     assert times == sorted(times)
