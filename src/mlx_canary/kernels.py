@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -52,12 +52,32 @@ def numpy_is_faster(x: mx.array) -> bool:
     return x.dtype == mx.float32 and mx.default_device().type == mx.cpu
 
 
+def is_cuda() -> bool:
+    """Whether the default device is an NVIDIA GPU."""
+    return mx.default_device().type == mx.gpu and bool(mx.cuda.is_available())
+
+
 def compiling_pays() -> bool:
     """Whether functions that are called again and again are worth compiling by MLX.
 
     On a GPU, which otherwise waits for Python. On a CPU the products are NumPy's, which MLX cannot see into.
     """
     return mx.default_device().type == mx.gpu
+
+
+def _fused(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Operations that go through memory once on a GPU instead of once each, whatever the shapes."""
+    compiled = cast(Any, mx.compile)(function, shapeless=True)
+
+    def computed(*given: Any) -> Any:
+        return compiled(*given) if compiling_pays() else function(*given)
+
+    return computed
+
+
+_gate = _fused(lambda values, gates: values * mx.sigmoid(gates))
+_half_more = _fused(lambda x, y: x + 0.5 * y)
+_queries = _fused(lambda q, content, position, scale: (q + content, (q + position) * scale))
 
 
 def silu(x: Array) -> Array:
@@ -76,8 +96,23 @@ def gated(x: Array) -> Array:
         return _let_through(*np.split(x, 2, axis=-1))
     if numpy_is_faster(x):
         return mx.array(gated(np.asarray(x)))
-    through: mx.array = nn.glu(x)
+    through: mx.array = _gate(*mx.split(x, 2, axis=-1))
     return through
+
+
+def half_more(x: Array, y: Array) -> Array:
+    """x + y / 2."""
+    more: Array = _half_more(x, y) if isinstance(x, mx.array) else x + 0.5 * y
+    return more
+
+
+def queries(q: Array, content: mx.array, position: mx.array) -> tuple[Array, Array]:
+    """(B, H, S, K) with two biases (H, K): for the keys, and divided by the root of K for the positions."""
+    scale = q.shape[-1] ** -0.5
+    if isinstance(q, np.ndarray):
+        return q + np.asarray(content)[:, None], (q + np.asarray(position)[:, None]) * np.float32(scale)
+    both: tuple[Array, Array] = _queries(q, content[:, None], position[:, None], scale)
+    return both
 
 
 def relu(x: Array) -> Array:
@@ -117,14 +152,6 @@ def matmul(a: Array, b: AnyArray) -> Array:
     if isinstance(a, np.ndarray):
         return products.times(a, np.asarray(b))
     return mx.array(products.times(np.asarray(a), np.asarray(b))) if numpy_is_faster(a) else a @ cast(mx.array, b)
-
-
-def plus(x: Array, y: mx.array) -> Array:
-    """x + y."""
-    if isinstance(x, np.ndarray):
-        added: Floats = np.asarray(y)
-        return x + added
-    return x + y
 
 
 def where(allowed: mx.array, x: Array, otherwise: float) -> Array:

@@ -1,5 +1,7 @@
 """What is computed in another way on a CPU is what MLX computes."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -88,7 +90,31 @@ def test_choosing_elements(given):
     x, index = normal(2, 3, 4), mx.array([[[3, 0], [1, 1], [2, 3]]] * 2)
     assert_same(given, kernels.taken(given(x), index), mx.take_along_axis(x, index, axis=-1), 1e-9)
     assert_same(given, kernels.where(x > 0, given(x), -2.0), mx.where(x > 0, x, -2.0), 1e-9)
-    assert_same(given, kernels.plus(given(x), x[:1, 0]), x + x[:1, 0], 1e-9)
+
+
+@pytest.fixture(params=[False, True], ids=["one by one", "fused"])
+def fused(request, monkeypatch):
+    """On a CPU MLX fuses with a C++ compiler."""
+    if request.param and shutil.which("g++") is None:
+        pytest.skip("there is no C++ compiler")
+    monkeypatch.setattr(kernels, "compiling_pays", lambda: request.param)
+
+
+def test_residuals_and_biased_queries(given, fused):
+    x, y = normal(2, 5, 6), normal(2, 5, 6, scale=3)
+    assert_same(given, kernels.half_more(given(x), given(y)), x + 0.5 * y, 1e-6)
+    q, content, position = normal(2, 5, 3, 4).transpose(0, 2, 1, 3), normal(3, 4), normal(3, 4, scale=2)
+    by_content, by_position = kernels.queries(given(q), content, position)
+    assert_same(given, by_content, q + content[:, None], 1e-6)
+    assert_same(given, by_position, (q + position[:, None]) / 2, 1e-6)
+
+
+@pytest.mark.parametrize("dtype", [mx.float16, mx.bfloat16])
+def test_halves_stay_halves(dtype, fused):
+    x = normal(2, 3, 8).astype(dtype)
+    for found in (kernels.gated(x), kernels.half_more(x, x), *kernels.queries(x[None], x[:, 0], x[:, 1])):
+        assert found.dtype == dtype
+    assert mx.allclose(kernels.gated(x), nn.glu(x), atol=1e-2)
 
 
 @pytest.mark.parametrize("turned", [False, True])

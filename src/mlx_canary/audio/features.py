@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mlx_canary.audio.batch import stacked
 from mlx_canary.backend import mx
 from mlx_canary.config import PreprocessorConfig
 from mlx_canary.kernels import product
@@ -55,12 +56,9 @@ class Preprocessor:
 
     def _preemphasis(self, audio: Sequence[npt.NDArray[np.float32]]) -> mx.array:
         """(N,) each -> (B, N). Every signal is filtered alone, so that its padding stays zero, as in NeMo."""
-        batch = np.zeros((len(audio), max(map(len, audio))), np.float32)
-        for row, samples in zip(batch, audio, strict=True):
-            row[: len(samples)] = samples
-        signal = mx.array(batch)
+        signal = stacked(audio)
         before = mx.pad(signal[:, :-1], [(0, 0), (1, 0)])
-        inside = mx.arange(batch.shape[1]) < mx.array([[len(samples)] for samples in audio])
+        inside = mx.arange(signal.shape[1]) < mx.array([[len(samples)] for samples in audio])
         return mx.where(inside, signal - self.config.preemph * before, 0)
 
     def _power_spectrum(self, signal: mx.array) -> mx.array:

@@ -61,13 +61,17 @@ class Batch:
         self._closing = chooser.closing(symbols)
         self._done: list[tuple[int, Item]] = []  # and not collected yet
         self._no_speech: list[tuple[list[Item], mx.array]] = []  # not read from the device yet
+        self._n_going = 0
+        # Whether anything may be added to scores. To a single row the loop guard adds nothing: its item is done.
+        self._adds = loop_guard and chooser.n_rows > 1
         self._places, self._cache, self._logits, self._rows = self._begin(taken)
         # A device works while the host reads: a step is issued before the last one's tokens are read.
         self.ahead = not numpy_is_faster(self._logits)
 
     @property
     def n_going(self) -> int:
-        return sum(not item.done for _, item in self._places)
+        """Items that are not done yet."""
+        return self._n_going
 
     @property
     def n_free(self) -> int:
@@ -88,15 +92,17 @@ class Batch:
         logits = self._logits.astype(mx.float32)
         norms = mx.logsumexp(logits, axis=-1)  # over the padding of the head too, as in NeMo
         choosable, eos_id = logits[..., : self._symbols.size], self._symbols.eos_id
-        choice = self._chooser.choose(_with_bonus(choosable, self._items), norms, self._rows, eos_id)
-        seen = _observed(logits, norms, choice, self._measure)
+        if self._adds:
+            choosable = _with_bonus(choosable, [item for _, item in self._places])
+        choice = self._chooser.choose(choosable, norms, self._rows, eos_id)
+        report = _report(choice, _observed(logits, norms, choice, self._measure))
         self._rows = _follow(self._rows, choice, self._closing, self._chooser.ends_first)
         if self._chooser.n_rows > 1:
             self._cache.branch(choice.parents)
         if self.ahead:
             self._logits = self._network.step(choice.tokens, self._cache)
-            mx.async_eval(choice.tokens, choice.parents, choice.totals, *seen, self._logits)
-        self._record(choice, seen)
+            mx.async_eval(report, self._logits)
+        self._record(report)
         tokens = choice.tokens
         if may_shrink and 0 < self.n_going <= len(self._places) // 2:
             tokens = self._shrink(tokens)
@@ -116,10 +122,6 @@ class Batch:
         for place, new in zip(free, places, strict=True):
             self._places[place] = new
 
-    @property
-    def _items(self) -> list[Item]:
-        return [item for _, item in self._places]
-
     def _begin(self, taken: Sequence[tuple[int, Entry]]) -> tuple[list[tuple[int, Item]], DecoderCache, mx.array, Rows]:
         """Items with their numbers, the decoder's state and logits (B, 1, V) after their prompts, and their rows."""
         entries = [entry for _, entry in taken]
@@ -127,22 +129,27 @@ class Batch:
             Item(entry.limit, len(entry.prompt), self._chooser, self._closing, entry.fusion, self._loop_guard)
             for entry in entries
         ]
+        self._adds = self._adds or any(entry.fusion is not None for entry in entries)
         cache, logits = _read_prompts(self._network, entries)
         no_speech_id = self._symbols.no_speech_id
         if no_speech_id is not None:
             first = logits[:, 0].astype(mx.float32)
             self._no_speech.append((items, mx.exp(first[:, no_speech_id] - mx.logsumexp(first, axis=-1))))
         places = [(number, item) for (number, _), item in zip(taken, items, strict=True)]
-        self._done += [place for place in places if place[1].done]  # there was no room for a text
+        done = [place for place in places if place[1].done]  # there was no room for a text
+        self._done += done
+        self._n_going += len(places) - len(done)
         return places, cache, logits, _first_rows(entries)
 
-    def _record(self, choice: Choice, seen: Sequence[mx.array]) -> None:
+    def _record(self, report: mx.array) -> None:
         """Read a step from the device and give each item its part."""
-        parts = [array.tolist() for array in (choice.tokens, choice.parents, choice.totals, *seen)]
-        for place, (number, item) in enumerate(self._places):
+        parts = cast(list[list[list[float]]], report.tolist())
+        for (number, item), part in zip(self._places, parts, strict=True):
             if not item.done:
-                item.add(*(cast(list[list[float]], part)[place] for part in parts))
-                self._done += [(number, item)] if item.done else []
+                item.add(*part)
+                if item.done:
+                    self._done.append((number, item))
+                    self._n_going -= 1
         for items, probabilities in self._no_speech:
             for item, probability in zip(items, cast(list[float], probabilities.tolist()), strict=True):
                 item.no_speech_prob = probability
@@ -161,7 +168,11 @@ class Batch:
 def _read_prompts(network: CanaryNetwork, entries: Sequence[Entry]) -> tuple[DecoderCache, mx.array]:
     """The decoder's state and logits (B, 1, V) after the prompts, padded in front to one length."""
     lengths = tuple(len(entry.states) for entry in entries)
-    states = [mx.pad(e.states, [(0, max(lengths) - n), (0, 0)]) for e, n in zip(entries, lengths, strict=True)]
+    longest_states = max(lengths)
+    states = [
+        e.states if n == longest_states else mx.pad(e.states, [(0, longest_states - n), (0, 0)])
+        for e, n in zip(entries, lengths, strict=True)
+    ]
     longest = max(len(entry.prompt) for entry in entries)
     n_pad = [longest - len(entry.prompt) for entry in entries]
     ids = mx.array([[0] * n + list(entry.prompt) for n, entry in zip(n_pad, entries, strict=True)])
@@ -194,6 +205,14 @@ def _follow(rows: Rows, choice: Choice, closing: Sequence[int], ends_first: bool
         ended = ended | closes
     lengths = mx.take_along_axis(rows.lengths, choice.parents, axis=1) + mx.logical_not(closes)
     return Rows(choice.totals, ended, lengths, rows.n_steps + 1)
+
+
+def _report(choice: Choice, observed: Sequence[mx.array]) -> mx.array:
+    """What `Item.add` takes, (B, N, R), in one array: to ask a device for a small one takes as long as a few layers.
+
+    Tokens and rows are counted in float32, which holds all whole numbers below sixteen million.
+    """
+    return mx.stack([part.astype(mx.float32) for part in (choice.tokens, choice.parents, choice.totals, *observed)], 1)
 
 
 def _observed(logits: mx.array, norms: mx.array, choice: Choice, measure: Measure | None) -> list[mx.array]:

@@ -35,6 +35,8 @@ class Loop:
 def find_loop(tokens: Sequence[Any]) -> Loop | None:
     """The loop at the end of a text: at least three repeats of up to 48 tokens that span at least ten."""
     for period in range(1, min(_MAX_PERIOD, len(tokens) // _MIN_REPEATS) + 1):
+        if tokens[-1] != tokens[-1 - period]:  # as good as always, and asked after every token of every text
+            continue
         repeats = _repeats_at_end(tokens, period)
         if repeats >= _MIN_REPEATS and repeats * period >= _MIN_SPAN:
             return Loop(len(tokens) - repeats * period, period, repeats)

@@ -20,17 +20,22 @@ from mlx_canary.types import Hypothesis
 _GIVEN_UP = -1e4
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Path:
     """One possible text."""
 
-    tokens: tuple[int, ...] = ()
-    logprobs: tuple[float, ...] = ()
-    confidences: tuple[float, ...] | None = None
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    confidences: list[float] | None = None
     total: float = 0.0
     ended: bool = False
     looping: bool = False
     state: State = ()
+
+    def copy(self) -> Path:
+        """The same text, to be continued in another way."""
+        confidences = None if self.confidences is None else [*self.confidences]
+        return replace(self, tokens=[*self.tokens], logprobs=[*self.logprobs], confidences=confidences)
 
 
 @dataclass(slots=True)
@@ -74,27 +79,34 @@ class Item:
     ) -> None:
         """One step: row r continues the path `parents[r]` with `tokens[r]`."""
         self._n_steps += 1
+        alone = len(tokens) == len(self.paths) == 1  # a batch has hundreds of such items: nothing is copied for them
+        if not alone:
+            self.paths = [self.paths[int(parent)].copy() for parent in parents]
         measured = [None] * len(tokens) if confidences is None else confidences
-        steps = zip(tokens, parents, totals, logprobs, measured, strict=True)
-        self.paths = [self._continued(self.paths[int(p)], int(t), total, lp, c) for t, p, total, lp, c in steps]
+        for path, token, total, logprob, confidence in zip(self.paths, tokens, totals, logprobs, measured, strict=True):
+            self._extend(path, int(token), total, logprob, confidence)
         self.done = (
             self._n_steps >= self.limit
             or all(path.ended or path.looping for path in self.paths)
-            or self._cannot_be_overtaken()
+            or (not alone and self._cannot_be_overtaken())
         )
 
-    def _continued(self, path: Path, token: int, total: float, logprob: float, confidence: float | None) -> Path:
+    def _extend(self, path: Path, token: int, total: float, logprob: float, confidence: float | None) -> None:
+        path.total = total  # NeMo's length penalty by row moves it even after the end
         if path.ended:
-            return replace(path, total=total)  # NeMo's length penalty by row moves it even now
-        ends = token in self.closing and (self._n_steps > 1 or self.chooser.ends_first)
-        before = None if confidence is None else path.confidences or ()
-        if ends:
-            return Path(path.tokens, path.logprobs, before, total, True, False, path.state)
-        tokens = (*path.tokens, token)
-        confidences = None if before is None or confidence is None else (*before, confidence)
-        looping = self.loop_guard and find_loop(tokens) is not None
-        state = path.state if self.fusion is None else self.fusion.advance(path.state, token)
-        return Path(tokens, (*path.logprobs, logprob), confidences, total, False, looping, state)
+            return
+        if confidence is not None and path.confidences is None:
+            path.confidences = []
+        if token in self.closing and (self._n_steps > 1 or self.chooser.ends_first):
+            path.ended, path.looping = True, False
+            return
+        path.tokens.append(token)
+        path.logprobs.append(logprob)
+        if path.confidences is not None and confidence is not None:
+            path.confidences.append(confidence)
+        path.looping = self.loop_guard and find_loop(path.tokens) is not None
+        if self.fusion is not None:
+            path.state = self.fusion.advance(path.state, token)
 
     def _cannot_be_overtaken(self) -> bool:
         """Whether the wanted paths have ended and every other is behind for good: totals only fall."""
@@ -137,10 +149,10 @@ class Item:
             n -= 1
         confidences = path.confidences
         return Hypothesis(
-            tokens=path.tokens[:n],
-            token_logprobs=path.logprobs[:n],
+            tokens=tuple(path.tokens[:n]),
+            token_logprobs=tuple(path.logprobs[:n]),
             finished=path.ended,
             score=path.total,
-            token_confidences=None if confidences is None else confidences[:n],
+            token_confidences=None if confidences is None else tuple(confidences[:n]),
             no_speech_prob=self.no_speech_prob,
         )

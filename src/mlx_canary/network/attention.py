@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 from mlx_canary.backend import mx, nn
-from mlx_canary.kernels import Array, Linear, attend, matmul, plus, strided, taken, where
+from mlx_canary.kernels import Array, Linear, attend, matmul, queries, strided, taken, where
 from mlx_canary.network.positions import ProjectedPositions
 
 
@@ -55,12 +55,12 @@ class RelPositionAttention(nn.Module):
         """(B, S, D), the layer's positions, (B, 1, 1, S) true where a frame may be looked at -> (B, S, D)."""
         q, k, v = (split_heads(w(x), self.n_heads) for w in (self.wq, self.wk, self.wv))
         p = split_heads(positions[None], self.n_heads)
-        by_position = plus(q, self.pos_bias_v[:, None]) * q.shape[-1] ** -0.5
+        by_content, by_position = queries(q, self.pos_bias_u, self.pos_bias_v)
         bias = self._align(matmul(by_position, p.swapaxes(-1, -2)))  # (B, H, S, S)
         allowed = self._allowed(x.shape[1], mask)
         if allowed is not None:
             bias = where(allowed, bias, -math.inf)
-        return self.wo(merge_heads(attend(plus(q, self.pos_bias_u[:, None]), k, v, bias)))
+        return self.wo(merge_heads(attend(by_content, k, v, bias)))
 
     def _align(self, scores: Array) -> Array:
         """(B, H, S, 2 S - 1) by offset -> (B, H, S, S) by key: row i, key j reads column S - 1 - i + j."""

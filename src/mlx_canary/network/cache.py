@@ -94,6 +94,17 @@ class DecoderCache:
     steps: int = 0
     seen: mx.array | None = None
     _compacted: int = 0
+    _on_device: mx.array | None = None
+
+    @property
+    def _padding(self) -> mx.array:
+        """`n_pad` as (B, 1), on the device: a GPU waits long for what comes from the host, and would at every step."""
+        if self._on_device is None:
+            self._on_device = mx.array(self.n_pad)[:, None] + 0
+        return self._on_device
+
+    def _pad(self, n_pad: list[int]) -> None:
+        self.n_pad, self._on_device = n_pad, None
 
     @property
     def length(self) -> int:
@@ -117,9 +128,9 @@ class DecoderCache:
             B, R, _ = self.seen.shape
             itself = mx.broadcast_to(mx.eye(R, dtype=mx.bool_), (B, R, R))
             self.seen = mx.concatenate([self.seen, itself], axis=-1)
-            return mx.broadcast_to(first - mx.array(self.n_pad)[:, None], (B, R)), self.seen[:, None]
+            return mx.broadcast_to(first - self._padding, (B, R)), self.seen[:, None]
         index = mx.arange(first, self.steps)
-        return index - mx.array(self.n_pad)[:, None], self._chain_mask(index)
+        return index - self._padding, self._chain_mask(index)
 
     def _chain_mask(self, index: mx.array) -> mx.array | None:
         """(B, 1, U, L): earlier tokens and itself, but no padding (which may look at itself, to have something)."""
@@ -129,13 +140,13 @@ class DecoderCache:
         causal = keys <= index[:, None]
         if not any(self.n_pad):
             return causal[None, None]
-        real = keys >= mx.array(self.n_pad)[:, None, None]
+        real = keys >= self._padding[..., None]
         return ((causal & real) | (keys == index[:, None]))[:, None]
 
     def branch(self, parents: mx.array) -> None:
         """From now on each item has R rows, which continue the rows `parents`, (B, R)."""
         if self.seen is None:
-            real = mx.arange(self.length) >= mx.array(self.n_pad)[:, None, None]
+            real = mx.arange(self.length) >= self._padding[..., None]
             self.seen = mx.broadcast_to(real, (len(self.n_pad), parents.shape[1], self.length))
             self._compacted = self.length
             return
@@ -159,7 +170,7 @@ class DecoderCache:
         index = mx.array(list(rows))
         self.cross = [(keys[index], values[index]) for keys, values in self.cross]
         self.cross_mask = None if self.cross_mask is None else self.cross_mask[index]
-        self.n_pad = [self.n_pad[row] for row in rows]
+        self._pad([self.n_pad[row] for row in rows])
         self.seen = None if self.seen is None else self.seen[index]
         for tokens in self.tokens:
             tokens.select(index)
@@ -178,14 +189,14 @@ class DecoderCache:
             self.cross[n] = (_put(old[0], new[0], places), _put(old[1], new[1], places))
         for tokens, others in zip(self.tokens, fresh.tokens, strict=True):
             tokens.put(places, others)
-        for place, n_pad in zip(places, fresh.n_pad, strict=True):
-            self.n_pad[place] = n_pad + missing
+        moved = dict(zip(places, [n_pad + missing for n_pad in fresh.n_pad], strict=True))
+        self._pad([moved.get(place, n_pad) for place, n_pad in enumerate(self.n_pad)])
         if (n_unused := min(self.n_pad)) >= _GROWTH:
             self._forget(n_unused)
 
     def _forget(self, n_tokens: int) -> None:
         """Drop the first so many tokens, which are padding in every row."""
-        self.n_pad = [n - n_tokens for n in self.n_pad]
+        self._pad([n - n_tokens for n in self.n_pad])
         self.steps -= n_tokens
         for tokens in self.tokens:
             tokens.forget(n_tokens)

@@ -11,7 +11,7 @@ import numpy as np
 
 from mlx_canary.backend import mx, nn
 from mlx_canary.config import ModelConfig
-from mlx_canary.kernels import Floats, Linear, numpy_is_faster
+from mlx_canary.kernels import Floats, Linear, is_cuda, numpy_is_faster
 from mlx_canary.network.cache import DecoderCache
 from mlx_canary.network.conformer import ConformerEncoder, subsampled_length, valid_frames
 from mlx_canary.network.decoder import TransformerDecoder
@@ -26,15 +26,13 @@ _STATES_OF_A_GROUP = 512
 _FRAMES_AT_ONCE = 12_000
 # A data centre's GPU has done its work on two minutes before the next operation is launched. Measured on an H200, in
 # bfloat16: 128 windows of 10 s in 37 ms instead of 99. A frame took 60 to 75 kB there.
-_FRAMES_AT_ONCE_CUDA = 200_000
+_FRAMES_AT_ONCE_CUDA = 100_000
 _BYTES_OF_A_FRAME = 75_000
 
 
 def frames_at_once() -> int:
-    """How many feature frames the encoder hears at once on the default device: on CUDA what a quarter of it holds."""
-    if mx.default_device().type != mx.gpu or not mx.cuda.is_available():
-        return _FRAMES_AT_ONCE
-    return frames_within(int(mx.device_info()["total_memory"]) // 4)
+    """How many feature frames the encoder hears at once on the default device: on CUDA what an eighth of it holds."""
+    return frames_within(int(mx.device_info()["total_memory"]) // 8) if is_cuda() else _FRAMES_AT_ONCE
 
 
 def frames_within(memory: int) -> int:
@@ -103,12 +101,15 @@ class CanaryNetwork(nn.Module):
 
     def _encode_parts(self, frames: mx.array, lengths: Sequence[int]) -> EncoderOutput:
         n_rows = max(1, frames_at_once() // frames.shape[1])
-        parts = []
+        n_ahead = 1 if is_cuda() else 0  # the GPU hears one part while the host asks for the next one
+        parts: list[EncoderOutput] = []
         for start in range(0, len(lengths), n_rows):
             rows = slice(start, start + n_rows)
             parts.append(self._encode(frames[rows], lengths[rows]))
             if n_rows < len(lengths):
-                mx.eval(parts[-1].states)  # so that the memory is free for the next ones
+                mx.async_eval(parts[-1].states)
+                if len(parts) > n_ahead:
+                    mx.eval(parts[-1 - n_ahead].states)  # so that its memory is free for the next ones
         encoded = tuple(length for part in parts for length in part.lengths)
         return EncoderOutput(mx.concatenate([part.states for part in parts]), encoded)
 

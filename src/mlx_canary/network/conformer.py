@@ -21,6 +21,7 @@ from mlx_canary.kernels import (
     Linear,
     are_plain,
     gated,
+    half_more,
     halved,
     numpy_is_faster,
     silu,
@@ -160,10 +161,10 @@ class ConformerBlock(nn.Module):
     def __call__(self, x: Array, positions: mx.array, valid: mx.array | None) -> Array:
         """(B, S, D), the attention's positions, (B, S) -> (B, S, D)."""
         keys = None if valid is None else valid[:, None, None]
-        x = x + 0.5 * self.feed_forward1(self.norm_feed_forward1(x))
+        x = half_more(x, self.feed_forward1(self.norm_feed_forward1(x)))
         x = x + self.attention(self.norm_attention(x), positions, keys)
         x = x + self.conv(self.norm_conv(x), valid)
-        x = x + 0.5 * self.feed_forward2(self.norm_feed_forward2(x))
+        x = half_more(x, self.feed_forward2(self.norm_feed_forward2(x)))
         return self.norm_out(x)
 
 
