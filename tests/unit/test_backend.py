@@ -7,7 +7,7 @@ import sys
 import pytest
 
 NAMES = ("MLX_MAX_OPS_PER_BUFFER", "MLX_MAX_MB_PER_BUFFER")
-PROGRAM = f"import mlx_canary, os; print(*(os.environ.get(name) for name in {NAMES}))"
+PROGRAM = f"import mlx_canary.backend, os; print(*(os.environ.get(name) for name in {NAMES}))"
 
 
 def limits(**given: str) -> list[str]:
