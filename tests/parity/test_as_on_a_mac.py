@@ -15,6 +15,7 @@ import pytest
 from conftest import DATA
 
 from mlx_canary import CanaryModel, TranscriptionOptions, kernels, memory
+from mlx_canary.audio import features
 from mlx_canary.backend import mx
 from mlx_canary.decoding import batch
 from mlx_canary.decoding.options import DecodingOptions
@@ -30,7 +31,7 @@ LANGUAGES = ("en", "de", "es", "fr")
 @contextmanager
 def as_on_a_mac() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for module in (kernels, canary, conformer, decoder, batch):
+        for module in (kernels, features, canary, conformer, decoder, batch):
             patch.setattr(module, "numpy_is_faster", lambda x: False)
         # On a CPU MLX compiles with a C++ compiler.
         for module in (kernels, decoder):

@@ -13,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mlx_canary.audio.batch import stacked
+from mlx_canary.audio.features_cpu import CpuFeatures
 from mlx_canary.backend import mx
 from mlx_canary.config import PreprocessorConfig
-from mlx_canary.kernels import product
+from mlx_canary.kernels import numpy_is_faster, product
+from mlx_canary.threads import in_threads
 from mlx_canary.types import Features
 
 # NeMo's transcribe() pads shorter audio to this many seconds before anything else.
@@ -46,6 +48,8 @@ class Preprocessor:
             Frames (B, T, M) with T the longest item's frame count.
         """
         lengths = tuple(len(samples) // self.config.hop_length for samples in audio)
+        if numpy_is_faster(self.window):
+            return self._on_a_cpu(audio, lengths)
         # The transform yields one frame more than NeMo counts as valid; it is not part of the statistics.
         return Features(normalize(self.log_mel(audio)[:, : max(lengths)], lengths), lengths)
 
@@ -53,6 +57,19 @@ class Preprocessor:
         """Log-mel energies before normalisation: (N,) each -> (B, T, M), with one frame beyond the valid ones."""
         power = self._power_spectrum(self._preemphasis(audio))
         return mx.log(product(power, self.filterbank) + self.config.log_zero_guard_value)
+
+    def _on_a_cpu(self, audio: Sequence[npt.NDArray[np.float32]], lengths: tuple[int, ...]) -> Features:
+        """Several signals at once, a thread for each."""
+        compute = CpuFeatures(self.config, np.asarray(self._wide_window()), np.asarray(self.filterbank))
+        frames = np.zeros((len(audio), max(lengths), len(compute.filterbank)), np.float32)
+        for row, found in zip(frames, in_threads(compute, audio), strict=True):
+            row[: len(found)] = found
+        return Features(mx.array(frames), lengths)
+
+    def _wide_window(self) -> mx.array:
+        """(n_fft,): the checkpoint's own, between zeros."""
+        missing = self.config.n_fft - self.config.window_length
+        return mx.pad(self.window, (missing // 2, missing - missing // 2))
 
     def _preemphasis(self, audio: Sequence[npt.NDArray[np.float32]]) -> mx.array:
         """(N,) each -> (B, N). Every signal is filtered alone, so that its padding stays zero, as in NeMo."""
@@ -63,13 +80,11 @@ class Preprocessor:
 
     def _power_spectrum(self, signal: mx.array) -> mx.array:
         """(B, N) -> (B, N // hop + 1, n_fft // 2 + 1): frames centred on multiples of the hop, over zero padding."""
-        n_fft, hop, n_window = self.config.n_fft, self.config.hop_length, self.config.window_length
-        left = (n_fft - n_window) // 2
-        window = mx.pad(self.window, (left, n_fft - n_window - left))
+        n_fft, hop = self.config.n_fft, self.config.hop_length
         padded = mx.contiguous(mx.pad(signal, [(0, 0), (n_fft // 2, n_fft // 2)]))
         B, N = padded.shape
         frames = mx.as_strided(padded, (B, 1 + (N - n_fft) // hop, n_fft), (N, hop, 1))
-        return mx.abs(mx.fft.rfft(frames * window)) ** self.config.mag_power
+        return mx.abs(mx.fft.rfft(frames * self._wide_window())) ** self.config.mag_power
 
 
 def normalize(log_mel: mx.array, lengths: Sequence[int], ddof: int = 1) -> mx.array:
