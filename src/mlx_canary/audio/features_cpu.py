@@ -1,8 +1,8 @@
 """Log-mel features on a CPU: what `features` computes by MLX, by NumPy, recording after recording.
 
 MLX takes new memory for each of a dozen arrays that are as large as the sound; here a few hundred frames stay in the
-CPU's cache until they are mel bands. 10 s of sound take 3 ms instead of 11 (64 of them at once: 23). Only the Fourier
-transforms are MLX's, which are nine times as fast as NumPy's.
+CPU's cache until they are mel bands. 10 s of sound take 3.4 ms of one thread instead of 7 to 12, 64 times as much 280
+instead of 710. Only the Fourier transforms are MLX's, which are nine times as fast as NumPy's.
 """
 
 from __future__ import annotations
