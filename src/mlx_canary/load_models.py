@@ -87,7 +87,7 @@ def load_model(source: str | Path, progress: Progress | None = None) -> LoadedMo
     bound_cache()
     path = locate(source, progress)
     model = load_folder(path) if _is_converted(path) else load_nemo(path)
-    # With its own time tokens it gets 5.7 instead of 4.6 % of the words wrong: docs/accuracy.md.
+    # With its own time tokens it gets 4.1 instead of 3.2 % of the words wrong: docs/accuracy.md.
     return replace(model, times_from="attention") if path == DEMO else model
 
 

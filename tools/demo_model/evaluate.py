@@ -26,6 +26,7 @@ from scoring import Score, plain
 from shards import Utterance, read_new
 
 warnings.filterwarnings("ignore")
+SYNTHESISED = ("espeak", "kokoro", "pico")
 
 
 def load(path: Path):
@@ -161,7 +162,7 @@ class Evaluation:
         for u, ids in zip(utterances, self.run("transcribe", utterances), strict=True):
             found, wanted = written(self.network, ids), u.text[u.lang]
             voices.setdefault(f"{u.engine} {u.lang}", Score(fold=u.lang == "es")).add(found, wanted)
-            if u.words or u.engine == "pico":  # synthesised whole
+            if u.engine in SYNTHESISED:
                 kinds.setdefault(u.kind, Score()).add(found, wanted)
             self.note(task, u, found, wanted)
         for name, scores in ((task, voices), (f"{task}, by kind", kinds)):
