@@ -31,17 +31,16 @@ def _copied(signals: Signals) -> mx.array:
 
 
 def _read(signals: Signals) -> mx.array:
-    """As files that MLX loads: it copies them to CUDA's memory itself.
+    """As files that MLX loads, at once: it copies them to CUDA's memory itself.
 
     What an array of NumPy's becomes lies in managed memory, whose pages follow one by one when the GPU first looks.
     """
     length = max(map(len, signals))
-    n_rows = max(1, _SAMPLES_AT_ONCE // length)
+    n_rows = max(1, _SAMPLES_AT_ONCE // max(1, length))
     parts: list[mx.array] = []
     for start in range(0, len(signals), n_rows):
         file = cast(BinaryIO, _NpyFile(signals[start : start + n_rows], length))
         parts.append(cast(mx.array, mx.load(file, format="npy")))
-        mx.eval(parts[-1])  # the samples are the caller's, who may change them
     return parts[0] if len(parts) == 1 else mx.concatenate(parts)
 
 
@@ -49,7 +48,6 @@ class _NpyFile(io.RawIOBase):
     """The batch as an .npy file, of which nothing is in memory but the signals themselves."""
 
     def __init__(self, signals: Signals, length: int) -> None:
-        self.name = "batch.npy"
         self._signals, self._length, self._at = signals, length, 0
         header = io.BytesIO()
         shape = (len(signals), self._length)

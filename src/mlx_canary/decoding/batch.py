@@ -8,7 +8,7 @@ own end.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -96,7 +96,10 @@ class Batch:
             choosable = _with_bonus(choosable, [item for _, item in self._places])
         choice = self._chooser.choose(choosable, norms, self._rows, eos_id)
         report = _report(choice, _observed(logits, norms, choice, self._measure))
-        self._rows = _follow(self._rows, choice, self._closing, self._chooser.ends_first)
+        if self._chooser.follows:
+            self._rows = _follow(self._rows, choice, self._closing, self._chooser.ends_first)
+        else:  # what is never asked for would never be computed, and keep all that it is made of
+            self._rows = replace(self._rows, totals=choice.totals, n_steps=self._rows.n_steps + 1)
         if self._chooser.n_rows > 1:
             self._cache.branch(choice.parents)
         if self.ahead:
@@ -119,6 +122,7 @@ class Batch:
         index = mx.array(free)
         self._logits[index] = logits
         self._rows = self._rows.replace(index, rows)
+        mx.async_eval(self._rows.ended, self._rows.lengths)  # as above
         for place, new in zip(free, places, strict=True):
             self._places[place] = new
 

@@ -28,6 +28,7 @@ class Beam:
     n_wanted: int = 1
     length_penalty: float = 0.0
     nemo_faults: bool = False
+    follows: bool = True
     refills: bool = False
 
     @property

@@ -24,6 +24,7 @@ class Greedy:
     n_wanted: int = 1
     length_penalty: float = 0.0
     ends_first: bool = True
+    follows: bool = False
     refills: bool = True
 
     def closing(self, symbols: Symbols) -> tuple[int, ...]:

@@ -22,7 +22,7 @@ _GIVEN_UP = -1e4
 
 @dataclass(slots=True)
 class Path:
-    """One possible text."""
+    """One possible text, which grows in place."""
 
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)

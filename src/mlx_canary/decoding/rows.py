@@ -92,6 +92,10 @@ class Chooser(Protocol):
         """Whether a text may end before it began. (In NeMo's beam search it may not.)"""
 
     @property
+    def follows(self) -> bool:
+        """Whether its choices depend on which rows have ended and how long they are; else nobody keeps count."""
+
+    @property
     def refills(self) -> bool:
         """Whether an item may begin while others go on: its choices depend neither on `n_steps` nor on other rows."""
 

@@ -26,6 +26,7 @@ class Sampler:
     seed: int
     length_penalty: float = 0.0
     ends_first: bool = True
+    follows: bool = True
     refills: bool = False
 
     @property

@@ -12,7 +12,7 @@ def signals(*lengths: int) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("way", [batch._copied, batch._read], ids=["copied", "read"])
-@pytest.mark.parametrize("lengths", [(1,), (5, 3), (7, 7, 7, 2, 4)])
+@pytest.mark.parametrize("lengths", [(1,), (5, 3), (7, 7, 7, 2, 4), (0, 3), (0,)])
 @pytest.mark.parametrize("at_once", [1, 14, 1000])
 def test_rows_are_the_signals_with_zeros_behind(way, lengths, at_once, monkeypatch):
     monkeypatch.setattr(batch, "_SAMPLES_AT_ONCE", at_once)

@@ -7,11 +7,15 @@ from functools import cache
 import pytest
 from conftest import clip, loaded, texts
 
+from mlx_canary.backend import mx
 from mlx_canary.decoding import batch
 from mlx_canary.decoding.batch import Entry
+from mlx_canary.decoding.boosting import Phrase
 from mlx_canary.decoding.confidence import ConfidenceMethod
 from mlx_canary.decoding.generate import Decoder
-from mlx_canary.decoding.options import DecodingOptions
+from mlx_canary.decoding.greedy import Greedy
+from mlx_canary.decoding.options import Boosting, DecodingOptions
+from mlx_canary.decoding.rows import Symbols
 from mlx_canary.network import cache as caches
 from mlx_canary.network.canary import CanaryNetwork
 
@@ -64,12 +68,13 @@ def alone(name):
     return found(name, 1, False, SURE)
 
 
-def assert_same(some, others):
+def assert_same(some, others, sure=True):
     for (one,), (other,) in zip(some, others, strict=True):
         assert one.tokens == other.tokens
         assert one.finished == other.finished
         assert one.token_logprobs == pytest.approx(other.token_logprobs, abs=1e-4)
-        assert one.token_confidences == pytest.approx(other.token_confidences, abs=1e-4)
+        if sure:
+            assert one.token_confidences == pytest.approx(other.token_confidences, abs=1e-4)
         assert one.no_speech_prob == pytest.approx(other.no_speech_prob, abs=1e-4)
 
 
@@ -116,6 +121,44 @@ def test_a_prompt_that_is_too_long_waits():
     expected = [dict(decoder.each([entry], 1, False))[0] for entry in (*asked, waits, asked[1])]
     together = dict(decoder.each([*asked, waits, asked[1]], 2, True))
     assert_same([together[n] for n in range(4)], expected)
+
+
+@pytest.mark.usefixtures("ahead")
+def test_phrases_of_one_that_joins_are_boosted():
+    """Though the batch began without any."""
+    name = "canary2-flash"
+    model, boosting = loaded(name), Boosting((Phrase("hello"), Phrase("weather")), alpha=5.0)
+    plain = Decoder(model.network, model.tokenizer, DecodingOptions())
+    boosted = Decoder(model.network, model.tokenizer, DecodingOptions(boosting=boosting))
+    asked = [*entries(name, plain)[1:3], *entries(name, boosted)[4:6]]  # the second is done first
+    expected = [dict(plain.each([entry], 1, False))[0] for entry in asked]
+    without = dict(plain.each(entries(name, plain)[4:6], 2, False))
+    assert expected[2][0].tokens != without[0][0].tokens  # the phrases do matter
+    together = dict(plain.each(asked, 2, True))
+    assert_same([together[n] for n in range(4)], expected, sure=False)
+
+
+def test_nothing_grows_with_the_steps(tmp_path):
+    """What a device is not asked for waits to be computed, with all that it would be computed of."""
+    name = "canary2-flash"
+    decoder = Decoder(loaded(name).network, loaded(name).tokenizer, DecodingOptions())
+    first, second, *_ = entries(name, decoder)
+    long, short = Entry(first.states, first.prompt, 40), Entry(second.states, second.prompt, 5)
+    going = batch.Batch(loaded(name).network, Symbols(-1, 10**6), Greedy(), None, False, [(0, long), (1, short)])
+
+    def waiting() -> int:
+        path = tmp_path / "graph.dot"
+        mx.export_to_dot(str(path), going._rows.ended, going._rows.lengths)
+        return len(path.read_text().splitlines())
+
+    sizes = []
+    for n in range(30):
+        going.advance(may_shrink=False)
+        if n % 10 == 9:
+            assert going.n_free
+            going.admit([(n, short)])
+        sizes.append(waiting())
+    assert max(sizes) == sizes[0]
 
 
 @pytest.mark.parametrize("options", [DecodingOptions(beam_size=3), DecodingOptions(temperature=1.0, seed=3)])
