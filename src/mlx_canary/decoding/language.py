@@ -21,8 +21,9 @@ from mlx_canary.types import EncoderOutput
 
 # Tokens after which the languages can be told apart, if they can.
 _N_TOKENS = 30
-# The tag's share that counts as clear, where the texts prefer the same language. Measured on four checkpoints: three
-# that are often wrong answered once at this share, rightly; a good one 300 times of 447, always rightly.
+# The tag's share that counts as clear, where the texts prefer the same language. Measured on five checkpoints: three
+# that are often wrong answered once at this share, rightly; the demo model's last two 357 and 365 times of 448, wrongly
+# never and once (a spoken letter).
 _CLEAR = 0.8
 # Instead of the log-probability of a language in which nothing is heard.
 _NOTHING = -100.0
