@@ -102,8 +102,8 @@ def distort(samples: np.ndarray, rng: random.Random, strength: float) -> tuple[n
     if rng.random() < 0.3:
         pole = rng.uniform(-0.5, 0.6)  # a brighter or duller microphone
         x = lfilter([1.0 - abs(pole)], [1.0, -pole], x).astype(np.float32)
-    front = int(rng.choice((0, rng.uniform(0, 0.6))) * SAMPLE_RATE)
-    x = np.pad(x, (front, int(rng.choice((0, rng.uniform(0, 0.6))) * SAMPLE_RATE)))
+    front = int(quiet(rng) * SAMPLE_RATE)
+    x = np.pad(x, (front, int(quiet(rng) * SAMPLE_RATE)))
     if rng.random() < 0.5 * strength:
         power = np.sqrt((x**2).mean()) + 1e-6
         x = x + coloured_noise(len(x), rng) * power * 10 ** (-rng.uniform(6, 40) / 20)
@@ -115,6 +115,11 @@ def distort(samples: np.ndarray, rng: random.Random, strength: float) -> tuple[n
         x = through_codec(x, rng)
     x = x * (10 ** rng.uniform(-1.2, 0.2) / (np.abs(x).max() + 1e-6))
     return np.clip(x, -1, 1).astype(np.float32), front / SAMPLE_RATE, factor
+
+
+def quiet(rng: random.Random) -> float:
+    """Seconds before or after the speech."""
+    return rng.choice((0.0, rng.uniform(0, 0.6), rng.uniform(0, 2.0)))
 
 
 def no_speech(rng: random.Random) -> np.ndarray:

@@ -156,8 +156,11 @@ class Maker:
         frames = self.frame_labels(plain, lang, spans, len(x)) if spans else None
         return Example(x, utterance, spans, self.ids(plain, lang), frames)
 
-    def pairs(self, example: Example) -> tuple[Pair, Pair]:
-        """Two things to ask of a sound, with their answers; others each time."""
-        if example.utterance is None:
-            return self.nothing(), self.nothing()
-        return self.transcription(example.utterance, example.spans), self.further(example.utterance, example.spans)
+    def pairs(self, example: Example, n: int) -> list[Pair]:
+        """n things to ask of a sound, with their answers; others each time. From the third on all are translations
+        where there are any."""
+        utterance, spans = example.utterance, example.spans
+        if utterance is None:
+            return [self.nothing() for _ in range(n)]
+        first = [self.transcription(utterance, spans), self.further(utterance, spans)][:n]
+        return first + [self.further(utterance, []) for _ in range(n - 2)]

@@ -10,8 +10,9 @@ and batches may be twenty times larger (--batch-seconds 1000 --lr 2.5e-3).
 What makes so small a training converge: the start in model.py; the encoder
 learns beside the decoder's loss with CTC and, at first, frame by frame from
 the synthesisers' word times; short utterances first; an encoder that has
-already learned to hear, if one is at hand (--encoder-from); two questions asked
-of every sound, since answering costs little beside hearing.
+already learned to hear, if one is at hand (--encoder-from); several questions
+asked of every sound (--questions), since answering costs little beside hearing.
+With --freeze-layers 8 only the decoder learns, which translates.
 """
 
 import argparse
@@ -71,6 +72,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--strength", type=float, default=1.0, help="of the distortions at 70 % of the time; less before and after"
     )
+    parser.add_argument("--questions", type=int, default=2, help="asked of each sound; from the third on translations")
     parser.add_argument("--save-minutes", type=float, default=3)
     return parser.parse_args()
 
@@ -163,13 +165,13 @@ def pad(rows: list, value: int, step: int = 1, dtype: type = np.int64) -> torch.
 
 @dataclass(frozen=True)
 class Batch:
-    """Examples of similar length as tensors: what is heard, and two questions with their answers for each of it.
+    """Examples of similar length as tensors: what is heard, and Q questions with their answers for each of it.
 
     Args:
         samples: (B, N) int16.
         lengths: (B,) samples in use.
-        ids: (2B, L) prompt and answer, padded.
-        n_prompt, n_row: (2B,) ids of the prompt, and of both.
+        ids: (QB, L) prompt and answer, padded.
+        n_prompt, n_row: (QB,) ids of the prompt, and of both.
         ctc: (B, M) ids of the spoken text; n_ctc (B,).
         frames: (B, S) the id said in each frame, -100 where it is not known.
     """
@@ -190,8 +192,8 @@ class Batch:
         return Batch(*(getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)))
 
 
-def collate(examples: list[Example], maker: Maker) -> Batch:
-    pairs = [pair for e in examples for pair in maker.pairs(e)]
+def collate(examples: list[Example], maker: Maker, n_questions: int) -> Batch:
+    pairs = [pair for e in examples for pair in maker.pairs(e, n_questions)]
     samples = [(e.samples * 32767).astype(np.int16) for e in examples]
     frames = pad([[] if e.frames is None else e.frames for e in examples], -100)
     return Batch(
@@ -235,8 +237,9 @@ def losses(
     device = states.device.type
     with torch.autocast(device, torch.bfloat16):
         encoded = through(network.encoder, network.encoder.layers[frozen_layers:], states, n)
-        memory = network.encoder_decoder_proj(encoded).repeat_interleave(2, 0)
-        seen = within(memory.shape[1], n.repeat_interleave(2)).to(memory.dtype)
+        n_questions = len(batch.ids) // len(n)
+        memory = network.encoder_decoder_proj(encoded).repeat_interleave(n_questions, 0)
+        seen = within(memory.shape[1], n.repeat_interleave(n_questions)).to(memory.dtype)
         inputs = batch.ids[:, :-1]
         used = within(inputs.shape[1], batch.n_row - 1)
         hidden = network.transf_decoder(
@@ -320,7 +323,7 @@ class Source(torch.utils.data.IterableDataset):
         self.maker.rng = random.Random(self.seed + (info.id if info else 0))
         pool = Pool(self.args.data, self.args.focus)
         for examples in batches(pool, self.maker, self.args.batch_seconds, self.progress):
-            yield collate(examples, self.maker)
+            yield collate(examples, self.maker, self.args.questions)
 
 
 def prepare(args: argparse.Namespace):
@@ -337,6 +340,8 @@ def prepare(args: argparse.Namespace):
     network.encoder.sync_max_audio_length = False  # else every forward waits for the other workers
     network.encoder.pre_encode.conv.to(memory_format=torch.channels_last)
     network.to(args.device).train()
+    if args.freeze_layers:
+        network.encoder.eval()  # what does not learn takes batch norm's means from what it learned
     ctc.to(args.device)
     if args.freeze_layers is not None:
         network.encoder.pre_encode.requires_grad_(args.freeze_layers == 0)
