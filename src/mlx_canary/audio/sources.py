@@ -151,7 +151,7 @@ def _limited(file: IO[bytes], name: str) -> Iterator[bytes]:
 
 
 def _not_a_source(source: object) -> str:
-    if hasattr(source, "__array__") or isinstance(source, list | tuple):
+    if hasattr(source, "__dlpack__") or hasattr(source, "__array__") or isinstance(source, list | tuple):
         return (
             f"A {type(source).__name__} does not say its sample rate. "
             "Give the array with its rate in Hz: Audio(samples, sample_rate=16_000)."
