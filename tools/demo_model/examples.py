@@ -157,8 +157,7 @@ class Maker:
         return Example(x, utterance, spans, self.ids(plain, lang), frames)
 
     def pairs(self, example: Example, n: int) -> list[Pair]:
-        """n things to ask of a sound, with their answers; others each time. From the third on all are translations
-        where there are any."""
+        """n things to ask of a sound, with their answers: others each time, from the third on translations if it can."""
         utterance, spans = example.utterance, example.spans
         if utterance is None:
             return [self.nothing() for _ in range(n)]

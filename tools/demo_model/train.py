@@ -340,8 +340,8 @@ def prepare(args: argparse.Namespace):
     network.encoder.sync_max_audio_length = False  # else every forward waits for the other workers
     network.encoder.pre_encode.conv.to(memory_format=torch.channels_last)
     network.to(args.device).train()
-    if args.freeze_layers:
-        network.encoder.eval()  # what does not learn takes batch norm's means from what it learned
+    for layer in network.encoder.layers[: args.freeze_layers or 0]:
+        layer.eval()  # what does not learn goes by the means that its batch norm has learned
     ctc.to(args.device)
     if args.freeze_layers is not None:
         network.encoder.pre_encode.requires_grad_(args.freeze_layers == 0)
