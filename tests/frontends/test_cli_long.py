@@ -673,6 +673,11 @@ def test_align_leaves_the_byte_order_mark_out(done):
     assert read_json(done("align", SPEECH, "speech.txt", "-m", CTC, "-f", "json")).text == TEXT
 
 
+def test_align_takes_a_language_in_capitals(done):
+    Path("speech.txt").write_text(TEXT, encoding="utf-8")
+    assert read_json(done("align", SPEECH, "speech.txt", "-m", CTC, "-f", "json", "-l", "EN")).source_lang == "en"
+
+
 @pytest.mark.parametrize("text", ["", "\ufeff", " \n"])
 def test_align_needs_a_text(run, text):
     """An empty one gave empty subtitles."""

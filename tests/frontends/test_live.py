@@ -79,6 +79,11 @@ def test_both_languages_with_to(live, tmp_path):
         assert (tmp_path / f"texts/speech_7s01.{name}.txt").read_text().strip() == line[4:]
 
 
+def test_languages_may_be_written_in_capitals(live):
+    common = ("-m", MODEL, "--file", DATA / "audio" / WAVS["chirp"], "--fast", "--chunk", "60")
+    assert live(*common, "-l", "EN", "--to", "DE") == live(*common, "-l", "en", "--to", "de")
+
+
 def test_real_time_is_real_time(live):
     """A clip of 2.3 s takes at least that."""
     started = time.monotonic()
@@ -99,6 +104,7 @@ def test_real_time_is_real_time(live):
         (["--file", SPEECH, "-l", "en", "--to", "ja"], "ja"),
         (["--file", "missing.wav", "--fast"], "missing.wav"),
         (["--file", SPEECH, "--chunk", "0"], "chunk=0.0 must be"),
+        (["--file", SPEECH, "-m", "no-such-model", "-f", "docx", "-o", "."], "docx"),
     ],
 )
 def test_what_makes_no_sense_is_said(live, arguments, message):

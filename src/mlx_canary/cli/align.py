@@ -8,14 +8,16 @@ from typing import Literal
 
 import click
 
-from mlx_canary.cli.options import dtype_option, model_option, usage_errors
+from mlx_canary.cli.options import as_language, dtype_option, model_option, usage_errors
 
 
 @click.command(name="align")
 @click.argument("file", metavar="FILE")
 @click.argument("text_file", metavar="TEXT", type=click.Path(path_type=Path, allow_dash=True))
 @model_option
-@click.option("--language", "-l", metavar="CODE", help="Language spoken.  [default: the model's]")
+@click.option(
+    "--language", "-l", metavar="CODE", callback=as_language, help="Language spoken.  [default: the model's]"
+)
 @click.option(
     "--format",
     "-f",

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mlx_canary.cli.options import dtype_option, model_option
+from mlx_canary.cli.options import as_language, dtype_option, model_option
 
 
 def _list_devices(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
@@ -21,8 +21,16 @@ def _list_devices(context: click.Context, parameter: click.Parameter, asked: boo
 
 @click.command(name="live")
 @model_option
-@click.option("--language", "-l", metavar="CODE", help="Language spoken, such as en.  [default: the model's]")
-@click.option("--to", "target_lang", metavar="CODE", help="Show a translation into this language too.")
+@click.option(
+    "--language",
+    "-l",
+    metavar="CODE",
+    callback=as_language,
+    help="Language spoken, such as en.  [default: the model's]",
+)
+@click.option(
+    "--to", "target_lang", metavar="CODE", callback=as_language, help="Show a translation into this language too."
+)
 @click.option(
     "--file", metavar="FILE", help="Hear a recording instead; - for raw sound on stdin, 16 bits, 16 kHz, mono."
 )

@@ -14,6 +14,8 @@ import click
 
 from mlx_canary.cli.captions import Captions, captions
 from mlx_canary.cli.live_sources import microphone, raw_stdin, recording
+from mlx_canary.cli.options import usage_errors
+from mlx_canary.cli.progress import loading_progress
 from mlx_canary.cli.terminal import abandon_stdout
 from mlx_canary.errors import AudioError
 from mlx_canary.model import CanaryModel
@@ -30,12 +32,13 @@ def run(given: dict[str, Any]) -> None:
     """Do it, until the sound ends, somebody presses Ctrl-C, or nobody reads the output any more."""
     _check(given)
     settings = StreamingOptions(policy=given["policy"], chunk=given["chunk"])
-    click.echo(f"Loading {given['model']}", err=True)
-    model = CanaryModel.from_pretrained(given["model"], dtype=given["dtype"])
+    with usage_errors():
+        formats = parse_formats(given["formats"])
+    with loading_progress(given["model"]) as loading:
+        model = CanaryModel.from_pretrained(given["model"], dtype=given["dtype"], progress=loading)
     streams = _streams(model, given, settings)
     if given["language"] is None:
         click.echo(f"Language: {streams[0].target_lang} (say another with --language)", err=True)
-    formats = parse_formats(given["formats"])
     target = None if given["output_dir"] is None else OutputTarget(given["output_dir"], None, given["overwrite"], False)
     name = "live" if given["file"] is None else given["file"]
     if target is not None:  # a name that is taken is noticed before anybody speaks

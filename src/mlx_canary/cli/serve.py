@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from mlx_canary.cli.memory import as_bytes, memory_options
-from mlx_canary.cli.options import dtype_option, model_option
+from mlx_canary.cli.options import as_language, dtype_option, model_option
 from mlx_canary.memory import limit_memory
 
 
@@ -29,7 +29,13 @@ from mlx_canary.memory import limit_memory
 @click.option(
     "--allow-origin", multiple=True, metavar="URL", help="A web page's origin that may use the server; may be repeated."
 )
-@click.option("--language", "-l", metavar="CODE", help="Spoken where a request does not say.  [default: the model's]")
+@click.option(
+    "--language",
+    "-l",
+    metavar="CODE",
+    callback=as_language,
+    help="Spoken where a request does not say.  [default: the model's]",
+)
 @click.option(
     "--alias",
     "aliases",
