@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 
 from mlx_canary.alignment.attention import attention_words
-from mlx_canary.alignment.forced import align_words
 from mlx_canary.alignment.inline import inline_words
 from mlx_canary.alignment.words import settle_times
 from mlx_canary.backend import mx
 from mlx_canary.decoding.greedy import decode_greedy
 from mlx_canary.errors import AlignmentError
+from mlx_canary.forced_alignment import align_recording
 from mlx_canary.load_models import LoadedModel, load_model
 from mlx_canary.text.prompt import Prompt, encode_prompt
 from mlx_canary.types import Audio, Word
@@ -112,8 +112,9 @@ def by_inline_tokens(model: LoadedModel, recording: Recording) -> tuple[Word, ..
 
 def by_ctc(model: LoadedModel, recording: Recording) -> tuple[Word, ...]:
     assert model.aligner is not None
+    prompt = Prompt(source_lang=recording.lang, target_lang=recording.lang)
     try:
-        return align_words(recording.text, recording.audio, model.aligner, model.tokenizer, recording.lang)
+        return align_recording(model, [recording.audio.samples], recording.text, prompt).words
     except AlignmentError:  # spoken so fast that there are more tokens than frames; its words count as not compared
         return ()
 

@@ -1,7 +1,7 @@
 """What a converted checkpoint says about itself: the schema of config.json.
 
 Unknown keys are refused and no architecture number has a default: every size comes from the source checkpoint.
-Knows nothing about NeMo's own configuration; `convert` translates that into this.
+Knows nothing about NeMo's own configuration; `conversion` translates that into this.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, m
 
 FORMAT_VERSION = 1
 
-# A bound for every size, so that a hostile config cannot ask for more memory than any real model would.
 Size = PositiveInt
 Layers = Annotated[int, Field(gt=0, le=512)]
+# A bound for every size, so that a hostile config cannot ask for more memory than any real model would.
 _MAX_SIZE = 1 << 20
 
 

@@ -12,7 +12,8 @@
     └── BackendError        MLX itself is missing or unusable
 
 One more is in `writers`: OutputError, a ValueError, for a transcript that cannot be written. A message says
-what was found, what was expected and what to do. Only the command line and the server catch these.
+what was found, what was expected and what to do. Commands, servers and runs of many recordings tell it; none is
+swallowed.
 """
 
 

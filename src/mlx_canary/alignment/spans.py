@@ -6,14 +6,12 @@ These are the values that are compared with NeMo's recordings, quirks included; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 PUNCTUATION = frozenset(",.!?")
 SEGMENT_ENDS = (".", "?", "!", "...")
 _LONE_SPACES = (" ", "_", "▁")
-
-Decode = Callable[[Sequence[str]], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +58,7 @@ def join_pieces(pieces: Sequence[str]) -> str:
     return "".join(pieces).replace("▁", " ").lstrip(" ").replace("<unk>", " ⁇ ")
 
 
-def group_words(tokens: Sequence[TokenSpan], decode: Decode = join_pieces) -> list[Span]:
+def group_words(tokens: Sequence[TokenSpan]) -> list[Span]:
     """Join tokens to words, as NeMo does after it has merged overlapping chunks.
 
     A token starts a word when its piece is not its own text (it has a word-start mark), or when it is a bare space that
@@ -73,7 +71,7 @@ def group_words(tokens: Sequence[TokenSpan], decode: Decode = join_pieces) -> li
         punctuation = token.text in PUNCTUATION
         if not punctuation and _starts_word(tokens, i):
             if open_pieces:
-                words.append(_word(decode(open_pieces), tokens[first], tokens[i - 1]))
+                words.append(_word(join_pieces(open_pieces), tokens[first], tokens[i - 1]))
             open_pieces = [] if token.text == " " else [token.piece]
             first = i
         elif punctuation and not open_pieces and words:
@@ -87,7 +85,7 @@ def group_words(tokens: Sequence[TokenSpan], decode: Decode = join_pieces) -> li
                 first = i
             open_pieces.append(token.piece)
     if open_pieces:
-        words.append(_word(decode(open_pieces), tokens[first], tokens[-1]))
+        words.append(_word(join_pieces(open_pieces), tokens[first], tokens[-1]))
     if words:
         words[0] = replace(words[0], start_offset=tokens[0].start_offset, start=tokens[0].start)
     return words

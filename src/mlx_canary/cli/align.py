@@ -15,9 +15,7 @@ from mlx_canary.cli.options import as_language, dtype_option, model_option, usag
 @click.argument("file", metavar="FILE")
 @click.argument("text_file", metavar="TEXT", type=click.Path(path_type=Path, allow_dash=True))
 @model_option
-@click.option(
-    "--language", "-l", metavar="CODE", callback=as_language, help="Language spoken.  [default: the model's]"
-)
+@click.option("--language", "-l", metavar="CODE", callback=as_language, help="Language spoken.  [default: the model's]")
 @click.option(
     "--format",
     "-f",

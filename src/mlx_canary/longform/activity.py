@@ -36,7 +36,6 @@ def active_frames(samples: npt.NDArray[np.float32], sample_rate: int) -> npt.NDA
     return active
 
 
-def active_seconds(samples: npt.NDArray[np.float32], sample_rate: int, start: float = 0.0) -> float:
-    """Seconds of activity from `start` seconds on."""
-    frames = active_frames(samples, sample_rate)
-    return float(frames[round(start / _FRAME) :].sum()) * _FRAME
+def active_seconds(samples: npt.NDArray[np.float32], sample_rate: int) -> float:
+    """Seconds of activity."""
+    return float(active_frames(samples, sample_rate).sum()) * _FRAME

@@ -56,12 +56,6 @@ def test_sound_without_pauses_is_active_throughout():
     assert active_seconds(noise(5, 0.1), RATE) > 2
 
 
-def test_seconds_from_a_start_on():
-    samples = words(1e-3)
-    assert active_seconds(samples, RATE, start=5.0) == pytest.approx(2.0, abs=0.2)
-    assert active_seconds(samples, RATE, start=20.0) == 0
-
-
 def test_less_than_a_frame_is_nothing():
     assert active_frames(noise(0.01, 0.1), RATE).shape == (0,)
     assert active_seconds(np.zeros(0, np.float32), RATE) == 0
