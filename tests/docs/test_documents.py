@@ -210,7 +210,10 @@ def test_errors_name_the_packages_of_their_extras() -> None:
         name: {re.split(r"[<>=\[]", package)[0] for package in packages}
         for name, packages in PYPROJECT["project"]["optional-dependencies"].items()
     }
-    assert {module.replace("_", "-") for module in serve.NEEDED} == extras["serve"] - {"h11", "starlette"}  # uvicorn's and fastapi's
+    assert {module.replace("_", "-") for module in serve.NEEDED} == extras["serve"] - {
+        "h11",
+        "starlette",
+    }  # uvicorn's and fastapi's
     assert set(evaluate.COMMAND.split()) - {"pip", "install"} == extras["evaluate"]
 
 

@@ -12,6 +12,7 @@ import sys
 import time
 import wave
 from collections.abc import Iterator
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -661,6 +662,38 @@ def test_align_writes_files(done, run):
     assert "<u>" in texts(Path("out"))["speech_7s01.srt"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "holds"),
+    [
+        (["--max-duration", "1.5"], lambda cue: cue.end - cue.start <= timedelta(seconds=1.5)),
+        (["--max-words", "2"], lambda cue: len(cue.content.split()) <= 2),
+        (["--max-lines", "1", "--max-line-chars", "20"], lambda cue: len(cue.content) <= 20),
+    ],
+)
+def test_the_shape_of_subtitles(arguments, holds, done):
+    Path("speech.txt").write_text(TEXT, encoding="utf-8")
+    common = ("align", SPEECH, "speech.txt", "-m", CTC)
+    assert not all(map(holds, srt.parse(done(*common))))
+    cues = list(srt.parse(done(*common, *arguments)))
+    assert all(map(holds, cues))
+    assert " ".join(" ".join(cue.content.split()) for cue in cues) == TEXT
+
+
+def test_gaps_and_pauses_of_subtitles(done):
+    Path("speech.txt").write_text(TEXT, encoding="utf-8")
+
+    def cues(*arguments):
+        common = ("align", SPEECH, "speech.txt", "-m", CTC, "--max-words", "4", "--min-duration", "0")
+        return list(srt.parse(done(*common, *arguments)))
+
+    def gaps(*arguments):
+        return [(after.start - before.end).total_seconds() for before, after in pairwise(cues(*arguments))]
+
+    assert min(gaps("--min-gap", "0")) == 0
+    assert min(gaps("--min-gap", "0.1")) == pytest.approx(0.1)
+    assert len(cues("--max-pause", "0.05")) > len(cues())
+
+
 def test_align_reads_standard_input(tmp_path):
     arguments = [sys.executable, "-m", "mlx_canary", "align", SPEECH, "-", "-m", CTC, "-f", "json"]
     result = subprocess.run(arguments, input=TEXT.encode("utf-8-sig"), cwd=tmp_path, capture_output=True, timeout=60)
@@ -727,6 +760,7 @@ CONFLICTS = {
     "confidence in no place": (["--confidence", "-f", "srt"], "--confidence needs --format json."),
     "subtitles in no file": (["--max-words", "3"], "--max-words needs --format srt, vtt, lrc or ass."),
     "lines of a table": (["--max-lines", "2", "-f", "tsv"], "--max-lines needs --format srt"),
+    "pauses of a table": (["--max-pause", "1.5", "-f", "tsv"], "--max-pause needs --format srt"),
     "marks in json": (["--highlight-words", "-f", "json"], "--highlight-words needs --format srt"),
     "one text in two languages": (["--bilingual", "--also-translate", "de", "-o", "out"], "--bilingual needs --format"),
     "marks without times": (
@@ -762,6 +796,8 @@ def test_conflicts(what, run, tmp_path):
         ([SPEECH, "t.txt", "-f", "srt,vtt"], 2, "Only one format fits on stdout"),
         ([SPEECH, "t.txt", "--overwrite"], 2, "--overwrite is for files"),
         ([SPEECH, "t.txt", "-f", "pdf"], 2, "pdf"),
+        ([SPEECH, "t.txt", "-f", "json", "--highlight-words"], 2, "--highlight-words needs --format srt"),
+        ([SPEECH, "t.txt", "--max-duration", "0.5"], 2, "min_duration=1 is above max_duration=0.5"),
         ([SPEECH, "missing.txt"], 1, "cannot be read"),
         ([SPEECH, "t.txt", "-f", "txt", "-o", "."], 1, "speech_7s01.txt exists"),
     ],

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
 from mlx_canary.cli.options import as_language, dtype_option, model_option, usage_errors
+from mlx_canary.cli.shape import OF_SUBTITLES, check_formats, shape, shape_options
 
 
 @click.command(name="align")
@@ -28,7 +29,7 @@ from mlx_canary.cli.options import as_language, dtype_option, model_option, usag
 )
 @click.option("--output-dir", "-o", type=click.Path(path_type=Path), help="Write NAME.FORMAT here.  [default: stdout]")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
-@click.option("--highlight-words", is_flag=True, help="Subtitles: mark each word while it is spoken.")
+@shape_options
 @dtype_option
 def command(
     file: str,
@@ -38,9 +39,9 @@ def command(
     formats: tuple[str, ...],
     output_dir: Path | None,
     overwrite: bool,
-    highlight_words: bool,
     dtype: Literal["float32", "float16", "bfloat16"] | None,
-) -> None:  # fmt: skip
+    **given: Any,
+) -> None:
     """Find when the words of a TEXT that you have are spoken in a recording.
 
     TEXT is a file, or - for standard input. canary-1b-v2 aligns up to about an hour at once, the other models up to 40
@@ -55,7 +56,6 @@ def command(
     from mlx_canary.writers import (
         OutputSource,
         OutputTarget,
-        SubtitleOptions,
         parse_formats,
         plan_outputs,
         render,
@@ -63,7 +63,8 @@ def command(
     )
 
     with usage_errors():
-        names = parse_formats(formats)
+        names, subtitles = parse_formats(formats), shape(given)
+        check_formats(names, OF_SUBTITLES)
     target = None if output_dir is None else OutputTarget(output_dir, None, overwrite)
     if target is None and len(names) > 1:
         raise click.UsageError("Only one format fits on stdout. Say where to write the others with --output-dir.")
@@ -73,7 +74,6 @@ def command(
         raise click.UsageError("Standard input ('-') can be read once.")
     if target is not None:
         plan_outputs([OutputSource(file, (language,))], names, target)
-    subtitles = SubtitleOptions(highlight_words=highlight_words)
     text = _read(text_file)
     with loading_progress(model) as loading:
         loaded = CanaryModel.from_pretrained(model, dtype=dtype, progress=loading)

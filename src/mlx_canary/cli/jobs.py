@@ -14,25 +14,18 @@ import click
 from mlx_canary.cli.inputs import Inputs, find_inputs
 from mlx_canary.cli.memory import as_bytes
 from mlx_canary.cli.options import language_code, usage_errors
+from mlx_canary.cli.shape import OF_SUBTITLES, SUBTITLES, check_formats, is_given, shape
 from mlx_canary.decoding.confidence import ConfidenceMethod
 from mlx_canary.decoding.options import Boosting, DecodingOptions, LanguageModel
 from mlx_canary.requests import TranscriptionOptions
 from mlx_canary.transcriber import Timestamps
-from mlx_canary.writers import WRITERS, OutputTarget, SubtitleOptions, parse_formats
+from mlx_canary.writers import OutputTarget, SubtitleOptions, parse_formats
 
 # Formats that hold nothing but text.
 _WITHOUT_TIMES = {"txt"}
 _TO_STDOUT = {"txt", "json"}
 # What options have an effect on.
-_SUBTITLES = frozenset(("srt", "vtt", "lrc", "ass"))
-_OF_FORMATS = {
-    "confidence": frozenset(("json",)),
-    "max_line_chars": _SUBTITLES,
-    "max_lines": _SUBTITLES,
-    "max_words": _SUBTITLES,
-    "highlight_words": _SUBTITLES,
-    "bilingual": _SUBTITLES,
-}
+_OF_FORMATS = {"confidence": ("json",), "bilingual": SUBTITLES, **OF_SUBTITLES}
 _NOT_NEMO = (
     *("resume", "also_translate", "times_from", "confidence", "longest_window", "no_guards"),
     *("beam_size", "length_penalty", "temperature", "seed", "boost", "lm"),
@@ -87,17 +80,11 @@ def _job(given: dict[str, Any]) -> Job:
     if timestamps == "auto":
         timestamps = "none" if set(formats) <= _WITHOUT_TIMES else "word"
     _check_together(given)
-    _check_formats(formats)
+    check_formats(formats, _OF_FORMATS)
     _check_times(given, timestamps)
     _check_files(given)
     _check_languages(given)
     options = _options(given, None if timestamps == "none" else timestamps)
-    subtitles = SubtitleOptions(
-        max_line_chars=given["max_line_chars"],
-        max_lines=given["max_lines"],
-        max_words=given["max_words"],
-        highlight_words=given["highlight_words"],
-    )
     memory_limit, cache_limit = as_bytes(given["memory_limit"]), as_bytes(given["cache_limit"])
     inputs = find_inputs(given["files"])
     return Job(
@@ -106,7 +93,7 @@ def _job(given: dict[str, Any]) -> Job:
         dtype=given["dtype"],
         options=options,
         formats=formats,
-        subtitles=subtitles,
+        subtitles=shape(given),
         target=_target(given, formats, len(inputs)),
         own_beam=given["beam_size"] is None and not given["temperature"],
         resume=given["resume"],
@@ -118,11 +105,6 @@ def _job(given: dict[str, Any]) -> Job:
     )
 
 
-def _is_given(option: str) -> bool:
-    source = click.get_current_context().get_parameter_source(option)
-    return source is not click.core.ParameterSource.DEFAULT
-
-
 def _check_together(given: dict[str, Any]) -> None:
     for option, other in (("boost_alpha", "boost"), ("lm_alpha", "lm"), ("bilingual", "also_translate")):
         if given[option] not in (None, False) and not given[other]:
@@ -132,17 +114,8 @@ def _check_together(given: dict[str, Any]) -> None:
             "Outputs that exist are either kept, with --skip-existing, or replaced, with --overwrite."
         )
     for option in _NOT_NEMO if given["longform"] == "nemo" else ():
-        if _is_given(option):
+        if is_given(option):
             raise click.UsageError(f"--{_dashed(option)} is not for --longform nemo, which does what NeMo does.")
-
-
-def _check_formats(formats: tuple[str, ...]) -> None:
-    """Refuse what would have no effect on any of the outputs."""
-    for option, able in _OF_FORMATS.items():
-        if _is_given(option) and not able & set(formats):
-            known = [name for name in WRITERS if name in able]
-            wanted = " or ".join(filter(None, (", ".join(known[:-1]), known[-1])))
-            raise click.UsageError(f"--{_dashed(option)} needs --format {wanted}.")
 
 
 def _check_times(given: dict[str, Any], timestamps: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from mlx_canary.cli.memory import MEMORY
+from mlx_canary.cli.shape import SHAPE
 from mlx_canary.errors import CanaryError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -108,10 +109,7 @@ _LONG: tuple[Option, ...] = (
     ),
 )
 _SUBTITLES: tuple[Option, ...] = (
-    click.option("--max-line-chars", type=int, default=42, show_default=True, help="Subtitles: longest line."),
-    click.option("--max-lines", type=int, default=2, show_default=True, help="Subtitles: lines at once."),
-    click.option("--max-words", type=int, help="Subtitles: words at once."),
-    click.option("--highlight-words", is_flag=True, help="Subtitles: mark each word while it is spoken."),
+    *SHAPE,
     click.option("--bilingual", is_flag=True, help="Subtitles: all languages in one file."),
 )
 _OUTPUT: tuple[Option, ...] = (
