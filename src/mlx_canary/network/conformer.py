@@ -22,12 +22,12 @@ from mlx_canary.kernels import (
     are_plain,
     gated,
     half_more,
-    halved,
     numpy_is_faster,
     silu,
     where,
 )
 from mlx_canary.network.attention import LocalRelPositionAttention, RelPositionAttention
+from mlx_canary.numpy_kernels import halved
 
 # Encoder frames that a CPU computes at a time.
 _PIECE = 32
