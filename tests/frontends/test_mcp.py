@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import wave
@@ -98,6 +99,30 @@ def test_three_tools_that_change_nothing(assistant: Assistant) -> None:
     tools = assistant.portal.call(assistant.client.list_tools).tools
     assert [tool.name for tool in tools] == ["transcribe", "list_recordings", "languages"]
     assert all(tool.annotations.read_only_hint and tool.description for tool in tools)
+
+
+def test_arguments_that_a_tool_does_not_have_are_refused(assistant: Assistant) -> None:
+    """The English text came back, as if it were the translation that was asked for under another name."""
+    tools = assistant.portal.call(assistant.client.list_tools).tools
+    assert all(tool.input_schema["additionalProperties"] is False for tool in tools)
+    told = assistant.refusal("transcribe", file=CLIP, target_language="de")
+    assert told.startswith("transcribe has no argument 'target_language'. It has file, language, translate_to, ")
+    assert assistant.refusal("languages", of="demo") == "languages has no argument 'of'. It has none."
+
+
+def test_ctrl_c_ends_it(tmp_path: Path) -> None:
+    """It waited for a line on standard input."""
+    command = [sys.executable, "-m", "mlx_canary", "mcp", "--folder", str(tmp_path), "-m", "demo"]
+    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "a", "version": "1"}}
+    request = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(f"{json.dumps(request)}\n".encode())
+        process.stdin.flush()
+        assert process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == -signal.SIGINT
 
 
 def test_the_formats_are_those_of_the_writers() -> None:

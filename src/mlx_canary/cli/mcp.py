@@ -41,6 +41,7 @@ def command(
       mlx-canary mcp --folder ~/Recordings --model canary-180m-flash
     """
     import logging
+    import signal
 
     from mlx_canary.errors import BackendError
 
@@ -62,7 +63,10 @@ def command(
     log.propagate = False  # it has a handler; the protocol's package gives the root logger another
     allowed, worker = Folders(folders), Worker(model, dtype)
     click.echo(f"Recordings in {allowed} may be read.", err=True)
+    # Otherwise Ctrl-C would wait for a line on standard input. Nothing is lost: what was asked has nobody to go to.
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         make_server(allowed, worker).run("stdio")
     finally:
+        signal.signal(signal.SIGINT, before)
         worker.close()

@@ -12,7 +12,7 @@ from functools import wraps
 from typing import Annotated, Any, Literal, ParamSpec
 
 from mcp.server.mcpserver import Context, MCPServer
-from mcp.types import CallToolResult, TextContent, ToolAnnotations
+from mcp.types import CallToolResult, TextContent, Tool, ToolAnnotations
 from pydantic import Field
 
 from mlx_canary.errors import CanaryError, PromptError
@@ -34,9 +34,28 @@ Say which language is spoken; languages lists those that the model knows.
 P = ParamSpec("P")
 
 
+class _Server(MCPServer[Any]):
+    """Refuses arguments that a tool does not have: whoever guesses a name would believe that it was obeyed."""
+
+    async def list_tools(self) -> list[Tool]:
+        """The tools, whose schemas say so."""
+        tools = await super().list_tools()
+        closed = {"additionalProperties": False}
+        return [tool.model_copy(update={"input_schema": tool.input_schema | closed}) for tool in tools]
+
+    async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
+        """What the tool answers, or what is wrong with its arguments."""
+        known = {tool.name: list(tool.input_schema["properties"]) for tool in await self.list_tools()}
+        for argument in arguments if name in known else ():
+            if argument not in known[name]:
+                has = f"It has {', '.join(known[name])}." if known[name] else "It has none."
+                return _said(f"{name} has no argument {argument!r}. {has}", failed=True)
+        return await super().call_tool(name, arguments, context)
+
+
 def make_server(folders: Folders, worker: Worker) -> MCPServer[Any]:
     """A server with three tools, not running yet."""
-    server: MCPServer[Any] = MCPServer(
+    server = _Server(
         "mlx-canary", title="Canary MLX", instructions=_INSTRUCTIONS, version=__version__, log_level="WARNING"
     )
 
@@ -107,11 +126,15 @@ def _in_a_sentence(tool: Callable[P, Awaitable[str]]) -> Callable[P, Awaitable[C
             text, failed = await tool(*arguments, **keywords), False
         except CanaryError as error:
             text, failed = str(error), True
-        sendable = text.encode(errors="backslashreplace").decode()  # it may hold a folder's name that is not UTF-8
-        return CallToolResult(content=[TextContent(type="text", text=sendable)], is_error=failed)
+        return _said(text, failed)
 
     told.__annotations__ = {**tool.__annotations__, "return": "CallToolResult"}
     return told
+
+
+def _said(text: str, failed: bool) -> CallToolResult:
+    sendable = text.encode(errors="backslashreplace").decode()  # it may hold a folder's name that is not UTF-8
+    return CallToolResult(content=[TextContent(type="text", text=sendable)], is_error=failed)
 
 
 def _options(
