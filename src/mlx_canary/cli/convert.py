@@ -26,9 +26,7 @@ from mlx_canary.errors import ConversionError
 @click.option(
     "--group-size",
     type=click.Choice(["32", "64", "128"]),
-    default="64",
-    show_default=True,
-    help="With --bits: weights that share a scale.",
+    help="With --bits: weights that share a scale.  [default: 64]",
 )
 @click.option("--preserve-keys", is_flag=True, help="Keep NeMo's tensor names and axes, for debugging.")
 @click.option(
@@ -44,7 +42,7 @@ def command(
     output_dir: Path | None,
     dtype: str,
     bits: str | None,
-    group_size: str,
+    group_size: str | None,
     preserve_keys: bool,
     prompt_format: str | None,
     no_checksums: bool,
@@ -70,7 +68,7 @@ def command(
         preserve_original_keys=preserve_keys,
         dtype=dtype,
         bits=int(bits) if bits else None,
-        group_size=int(group_size),
+        **({} if group_size is None else {"group_size": int(group_size)}),
         prompt_format=prompt_format,
         check_bytes=not no_checksums,
         overwrite=overwrite,

@@ -47,6 +47,8 @@ class ConversionConfig(BaseModel):
             raise ValueError(f"there is no checkpoint at {self.nemo_file}")
         if self.preserve_original_keys and self.bits is not None:
             raise ValueError("original keys go with the tensors as NeMo has them; quantizing would change those")
+        if self.bits is None and "group_size" in self.model_fields_set:
+            raise ValueError("group_size is for quantized weights; say in how many bits")
         if same:
             raise ValueError("output_dir is the checkpoint itself")
         return self

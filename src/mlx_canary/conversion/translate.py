@@ -217,8 +217,14 @@ def decoder_config(config: Mapping[str, Any], output_size: int) -> DecoderConfig
 
 def prompt_config(config: Mapping[str, Any], override: str | None) -> PromptConfig:
     """The prompt's template and the checkpoint's own values for a user's turn."""
-    template = override or config.get("prompt_format")
-    if template not in ("canary", "canary2"):
+    known, template = ("canary", "canary2"), config.get("prompt_format")
+    if override and template in known and template != override:
+        raise ConversionError(
+            f"The checkpoint's prompt_format is {template!r}, so {override!r} would ask it in words that it does not "
+            "know. Leave --prompt-format out."
+        )
+    template = override or template
+    if template not in known:
         raise ConversionError(
             f"prompt_format={template!r} is not supported; only 'canary' and 'canary2' are. "
             "If the checkpoint follows one of them under another name, say which with --prompt-format."

@@ -584,6 +584,7 @@ def test_a_disk_that_is_too_small_is_said_before_the_work(tmp_path, monkeypatch)
     [
         ({"bits": 3}, "bits"),
         ({"group_size": 16}, "group_size"),
+        ({"group_size": 32}, "group_size is for quantized weights"),
         ({"dtype": "int8"}, "dtype"),
         ({"prompt_format": "qwen"}, "prompt_format"),
         ({"bits": 4, "preserve_original_keys": True}, "would change"),
@@ -610,3 +611,9 @@ def test_a_template_of_another_name_needs_to_be_told(tmp_path):
         converted(nemo, tmp_path / "model")
     assert converted(nemo, tmp_path / "model", prompt_format="canary2").config.prompt.format == "canary2"
     assert all(check.passed for check in verify(tmp_path / "model", nemo))
+
+
+def test_a_known_template_is_not_taken_for_another(tmp_path):
+    """Every transcription with it failed."""
+    with pytest.raises(ConversionError, match="prompt_format is 'canary2', so 'canary' would ask it in words"):
+        converted(v.MODELS / "canary2-flash.nemo", tmp_path / "model", prompt_format="canary")
