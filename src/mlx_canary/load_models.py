@@ -140,6 +140,8 @@ def locate(source: str | Path, progress: Progress | None = None) -> Path:
         ConversionError: A .nemo from the hub cannot be converted.
     """
     name = str(source)
+    if not name:  # would be the current folder
+        raise ModelNotFoundError("The model's name is empty. Give 'demo', a folder, or a name from CANARY_MODELS.")
     if name == "demo":  # a folder of that name is ./demo
         return DEMO
     try:

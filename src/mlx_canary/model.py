@@ -205,7 +205,7 @@ class CanaryModel:
         if not isinstance(audio, Sequence) or isinstance(audio, str | bytes):
             raise PromptError(f"The recordings are a {type(audio).__name__}; give a list of them, or use transcribe.")
         same = TranscriptionOptions(language=language) if options is None else options
-        each = [same] * len(audio) if isinstance(same, TranscriptionOptions) else same
+        each = [same] * len(audio) if isinstance(same, TranscriptionOptions) else list(same)
         if len(each) != len(audio):
             raise PromptError(f"There are {len(audio)} recordings but {len(each)} options; give one, or one for each.")
         outcomes = self.transcribe_each(list(zip(audio, each, strict=True)), batch_size=batch_size)
@@ -229,6 +229,8 @@ class CanaryModel:
             on_segment: Called with each segment as soon as it is known, in the order of its recording.
             journals: One for each recording: finished windows are taken from it, and noted in it.
         """
+        if not isinstance(requests, Sequence) or not all(isinstance(r, tuple) and len(r) == 2 for r in requests):
+            raise PromptError("The requests are not a list of pairs; give (recording, TranscriptionOptions) for each.")
         if journals is not None and len(journals) != len(requests):
             raise PromptError(f"There are {len(requests)} recordings but {len(journals)} journals; give one for each.")
         assembly = Assembly(len(requests), on_segment)

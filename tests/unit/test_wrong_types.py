@@ -6,7 +6,23 @@ import numpy as np
 import pytest
 from conftest import clip, loaded
 
-from mlx_canary import AlignmentError, Audio, AudioError, CanaryModel, Prompt, PromptError, TranscriptionOptions
+from mlx_canary import (
+    AlignmentError,
+    Audio,
+    AudioError,
+    CanaryModel,
+    ModelNotFoundError,
+    OutputError,
+    Phrase,
+    Prompt,
+    PromptError,
+    Segment,
+    Transcript,
+    TranscriptionOptions,
+    iter_audio,
+    load_audio,
+    render,
+)
 
 RATE = 16_000
 CHIRP = Audio(clip("chirp"), RATE)
@@ -65,6 +81,48 @@ def test_a_batch_is_a_list(audio, model):
     """The letters of a file's name were once taken for names."""
     with pytest.raises(PromptError, match="give a list of them, or use transcribe"):
         model.transcribe_batch(audio, language="en")
+
+
+@pytest.mark.parametrize("requests", [["talk.wav"], [("talk.wav",)], iter([("talk.wav", TranscriptionOptions())])])
+def test_requests_are_a_list_of_pairs(requests, model):
+    with pytest.raises(PromptError, match="not a list of pairs"):
+        list(model.transcribe_each(requests))
+
+
+def test_options_of_a_batch_may_come_from_anywhere(model):
+    english = TranscriptionOptions(language="en")
+    (one,) = model.transcribe_batch([CHIRP], options=(english for _ in range(1)))
+    assert one.text == model.transcribe(CHIRP, options=english).text
+
+
+@pytest.mark.parametrize("block_seconds", [float("nan"), float("inf"), 0, -1, 1e-9])
+def test_blocks_have_a_length(block_seconds):
+    with pytest.raises(AudioError, match="is not between one sample and"):
+        next(iter_audio(CHIRP, block_seconds=block_seconds))
+
+
+def test_samples_are_one_array():
+    with pytest.raises(AudioError, match="the samples are no array"):
+        load_audio(Audio([[1.0], [1.0, 2.0]], RATE))
+
+
+@pytest.mark.parametrize("values", [("Meyer", "2"), (5,), ("Meyer", None)])
+def test_phrases_are_texts_with_weights(values):
+    with pytest.raises(PromptError, match=r"expected a text|it must be 0 or more"):
+        Phrase(*values)
+
+
+def test_a_model_has_a_name():
+    """The current folder was taken."""
+    with pytest.raises(ModelNotFoundError, match="name is empty"):
+        CanaryModel.from_pretrained("")
+
+
+@pytest.mark.parametrize("time", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["srt", "tsv", "json", "lrc"])
+def test_times_are_finite(name, time):
+    with pytest.raises(OutputError, match="finite"):
+        render(Transcript((Segment("a", time, 1.0),), "en", "en", 1.0), name)
 
 
 def test_each_recording_has_its_journal(model):

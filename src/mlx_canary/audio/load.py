@@ -101,8 +101,8 @@ def iter_audio(
     """
     name = name or describe(source)
     check_sample_rate(sample_rate, "The wanted sound")
-    if block_seconds * sample_rate < 1:
-        raise AudioError(f"block_seconds={block_seconds!r} is less than one sample.")
+    if not 1 / sample_rate <= block_seconds <= MAX_DURATION:
+        raise AudioError(f"block_seconds={block_seconds!r} is not between one sample and {MAX_DURATION:g} s.")
     pieces = _one_channel(_pieces(source, track, name), channel, name)
     samples = _bounded(resample(pieces, sample_rate), sample_rate, max_duration, name)
     yield from _blocks(samples, round(block_seconds * sample_rate))
@@ -110,7 +110,7 @@ def iter_audio(
 
 def _pieces(source: AudioSource, track: int | None, name: str) -> Iterator[tuple[Samples, int]]:
     """The source's samples (C, n) with their rate."""
-    if track is not None and (isinstance(track, bool) or not isinstance(track, int) or track < 0):
+    if track is not None and (isinstance(track, bool) or not isinstance(track, int | np.integer) or track < 0):
         raise AudioError(f"track={track!r} is not the number of a sound track, from 0.")
     if isinstance(source, Audio):
         if track is not None:

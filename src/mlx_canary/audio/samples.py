@@ -103,7 +103,10 @@ def from_array(audio: Audio, name: str) -> Audio:
         # NumPy has no bfloat16.
         samples = np.array(audio.samples.astype(mx.float32) if audio.samples.dtype == mx.bfloat16 else audio.samples)
     else:
-        samples = np.asarray(audio.samples)
+        try:
+            samples = np.asarray(audio.samples)
+        except ValueError as error:  # lists of different lengths
+            raise AudioError(f"{name}: the samples are no array ({error}).") from error
     if samples.ndim != 1:
         raise AudioError(
             f"{name} has shape {samples.shape}, expected one channel (N,). "

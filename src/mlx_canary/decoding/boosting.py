@@ -50,10 +50,10 @@ class Phrase:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.text.strip():
-            raise PromptError("A phrase to boost is empty.")
-        if not 0 <= self.weight < float("inf"):
-            raise PromptError(f"The weight of the phrase {self.text!r} is {self.weight}; it must be 0 or more.")
+        if not isinstance(self.text, str) or not self.text.strip():
+            raise PromptError(f"A phrase to boost is {self.text!r}; expected a text that is not empty.")
+        if not isinstance(self.weight, int | float | np.number) or not 0 <= self.weight < float("inf"):
+            raise PromptError(f"The weight of the phrase {self.text!r} is {self.weight!r}; it must be 0 or more.")
 
 
 def read_phrases(path: str | Path) -> tuple[Phrase, ...]:

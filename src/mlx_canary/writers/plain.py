@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from mlx_canary.types import Transcript
 from mlx_canary.writers.clock import milliseconds
+from mlx_canary.writers.errors import OutputError
 from mlx_canary.writers.tokens import split_text
 
 
@@ -13,7 +16,14 @@ def write_txt(transcript: Transcript) -> str:
 
 
 def write_tsv(transcript: Transcript) -> str:
-    """Start and end in whole milliseconds, and the text, under a header; fields stand between tabs."""
+    """Start and end in whole milliseconds, and the text, under a header; fields stand between tabs.
+
+    Raises:
+        OutputError: A time is not a finite number.
+    """
+    for segment in transcript.segments:
+        if not (math.isfinite(segment.start) and math.isfinite(segment.end)):
+            raise OutputError(f"A segment is from {segment.start!r} to {segment.end!r} s; tsv holds finite times only.")
     rows = [
         f"{milliseconds(segment.start)}\t{milliseconds(segment.end)}\t{one_line(segment.text)}\n"
         for segment in transcript.segments
