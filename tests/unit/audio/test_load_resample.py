@@ -80,11 +80,6 @@ def test_no_sound_no_blocks():
     assert list(iter_audio(wav(tone(0)))) == []
 
 
-def test_a_block_has_a_sample():
-    with pytest.raises(AudioError, match="is less than one sample"):
-        next(iter_audio(wav(tone()), block_seconds=0))
-
-
 def test_what_comes_before_the_damage_can_be_read():
     """A stream does not wait for its end."""
     samples = np.zeros(RATE * 3, np.float32)
