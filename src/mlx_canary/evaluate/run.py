@@ -154,7 +154,7 @@ def _part(item: Item, audio: Audio) -> Audio:
     end = None if item.duration is None else start + round(item.duration * rate)
     if start >= len(audio.samples):
         raise AudioError(f"{item.audio} is {audio.duration:.1f} s long; there is nothing at {item.offset} s.")
-    return Audio(audio.samples[start:end], rate)
+    return Audio(audio.samples[start:end].copy(), rate)  # a view would keep the whole file in memory
 
 
 def _heard(transcript: Transcript, seconds: float) -> Heard:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import DATA, WAVS, loaded
 
-from mlx_canary import CanaryModel, PromptError, TranscriptionOptions, Word
+from mlx_canary import Audio, CanaryModel, PromptError, TranscriptionOptions, Word
 from mlx_canary.evaluate.journal import Heard, Journal
 from mlx_canary.evaluate.manifest import Item, Manifest, Problem
 from mlx_canary.evaluate.report import make_report, render_report
@@ -51,6 +51,21 @@ def test_part_of_a_file(flash: CanaryModel) -> None:
     (problem,) = evaluation.problems
     assert problem.line == 3
     assert "there is nothing at 99.0 s" in problem.error
+
+
+def test_parts_do_not_keep_their_file(flash: CanaryModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Views of it did: one second of each of sixteen long files held all sixteen in memory."""
+    asked: list[Audio] = []
+    real = CanaryModel.transcribe_each
+
+    def noted(self, requests, **more):
+        asked.extend(source for source, _ in requests)
+        return real(self, requests, **more)
+
+    monkeypatch.setattr(CanaryModel, "transcribe_each", noted)
+    evaluate(flash, manifest(item(1, SPEECH, offset=1.0, duration=1.0)), ENGLISH)
+    (part,) = asked
+    assert part.samples.base is None
 
 
 def test_failures_do_not_stop_the_others(flash: CanaryModel, tmp_path: Path) -> None:
