@@ -7,7 +7,8 @@ A manifest has a JSON object on each line, as NeMo's do; keys that are not named
 from __future__ import annotations
 
 import json
-import math
+import os
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,8 @@ _EXPECTED = (
 
 
 def _in_lines(path: Path) -> Iterator[Item | Problem]:
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+    # JSON may hold what str.splitlines() takes for the end of a line, such as U+2028.
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -102,6 +104,8 @@ def _in_lines(path: Path) -> Iterator[Item | Problem]:
         except ValueError as error:
             what = f"not JSON: {error}" if isinstance(error, json.JSONDecodeError) else str(error)
             yield Problem(f"line {number}", number, what)
+        except RecursionError:
+            yield Problem(f"line {number}", number, "its JSON is nested too deeply")
 
 
 def _item(entry: Any, line: int, folder: Path) -> Item:
@@ -119,7 +123,7 @@ def _item(entry: Any, line: int, folder: Path) -> Item:
     return Item(
         name=name,
         line=line,
-        audio=folder / Path(name).expanduser(),
+        audio=folder / os.path.expanduser(name),
         text=text,
         source_lang=_string(entry, "source_lang") or _string(entry, "lang"),
         target_lang=_string(entry, "target_lang"),
@@ -156,25 +160,25 @@ def _number(entry: Mapping[str, Any], key: str) -> float | None:
     value = entry.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise ValueError(f"{key}={value!r} is not a number of seconds")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
+        raise ValueError(f"{key}={value!r:.100} is not a number of seconds")
     return float(value)
 
 
 def _in_folder(folder: Path) -> Iterator[Item | Problem]:
     """Each recording with its text; recordings without a text and texts without a recording are problems."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
-    texts = {path.with_suffix("") for path in files if path.suffix.lower() == ".txt"}
+    texts = {path.with_suffix(""): path for path in files if path.suffix.lower() == ".txt"}
     sounds = [path for path in files if path.suffix.lower() in SOUND]
     for number, audio in enumerate(sounds, 1):
-        name, text = str(audio.relative_to(folder)), audio.with_suffix(".txt")
-        if audio.with_suffix("") not in texts:
-            yield Problem(name, number, f"has no {text.name} beside it")
+        name, text = str(audio.relative_to(folder)), texts.get(audio.with_suffix(""))
+        if text is None:
+            yield Problem(name, number, f"has no {audio.stem}.txt beside it")
             continue
         try:
             yield Item(name, number, audio, " ".join(text.read_text(encoding="utf-8-sig").split()))
         except (OSError, UnicodeDecodeError) as error:
             yield Problem(name, number, f"{text.name} cannot be read ({error})")
-    lonely = sorted(texts - {audio.with_suffix("") for audio in sounds})
+    lonely = sorted(texts.keys() - {audio.with_suffix("") for audio in sounds})
     for number, stem in enumerate(lonely, len(sounds) + 1):
-        yield Problem(f"{stem.relative_to(folder)}.txt", number, "has no recording beside it")
+        yield Problem(str(texts[stem].relative_to(folder)), number, "has no recording beside it")

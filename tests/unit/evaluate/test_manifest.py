@@ -55,6 +55,8 @@ def test_parts_and_word_times(tmp_path: Path) -> None:
         ({"audio_filepath": "a", "text": 3}, "text=3 is not a text"),
         ({"audio_filepath": "a", "text": "a", "offset": -1}, "offset=-1 is not a number of seconds"),
         ('{"audio_filepath": "a", "text": "a", "offset": NaN}', "offset=nan"),
+        ({"audio_filepath": "a", "text": "a", "offset": 10**400}, f"offset={10**99} is not a number of seconds"),
+        ("[" * 200_000, "its JSON is nested too deeply"),
         ({"audio_filepath": "a", "text": "a", "words": 3}, "words is not a list"),
         ({"audio_filepath": "a", "text": "a", "words": [3]}, "not an object"),
         (
@@ -69,6 +71,32 @@ def test_broken_line_is_a_problem_and_the_others_count(tmp_path: Path, line: obj
     (problem,) = manifest.problems
     assert (problem.name, problem.line) == ("line 1", 1)
     assert problem.error.startswith(error) or error.replace(".", "") in problem.error.replace("(", "").replace(")", "")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_only_line_breaks_end_a_line(tmp_path: Path, end: str) -> None:
+    """NeMo writes texts as they are, and Unicode knows more ends of lines than JSON Lines do."""
+    texts = ["one\u2028two", "one\u0085two", "one\u2029two", "one\x7ftwo"]
+    lines = [json.dumps({"audio_filepath": "a.wav", "text": text}, ensure_ascii=False) for text in texts]
+    path = tmp_path / "manifest.jsonl"
+    path.write_text(end.join(lines), encoding="utf-8", newline="")
+    manifest = read_manifest(path)
+    assert manifest.problems == ()
+    assert [(item.line, item.text) for item in manifest.items] == list(enumerate(texts, 1))
+
+
+def test_home_of_nobody_is_a_name_as_any_other(tmp_path: Path) -> None:
+    (item,) = read_manifest(written(tmp_path, {"audio_filepath": "~nobody here/a.wav", "text": "a"})).items
+    assert item.audio == tmp_path / "~nobody here/a.wav"
+
+
+def test_endings_in_capitals(tmp_path: Path) -> None:
+    (tmp_path / "one.wav").touch()
+    (tmp_path / "one.TXT").write_text("Hello.")
+    (tmp_path / "two.TXT").touch()
+    manifest = read_manifest(tmp_path)
+    assert [item.text for item in manifest.items] == ["Hello."]
+    assert [problem.name for problem in manifest.problems] == ["two.TXT"]
 
 
 def test_folder(tmp_path: Path) -> None:
