@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from mlx_canary.errors import EvaluationError
 from mlx_canary.evaluate.manifest import Item
+from mlx_canary.journal_file import JournalFile
 from mlx_canary.types import Word
 
 
@@ -48,17 +51,21 @@ class Journal:
         resume: Whether to go on with what the file holds; otherwise it starts anew.
 
     Raises:
-        EvaluationError: The file cannot be written.
+        EvaluationError: The file cannot be written, or is to be read and cannot.
     """
 
     def __init__(self, path: Path, conditions: Mapping[str, Any], resume: bool) -> None:
-        self.path = path
-        same = json.loads(json.dumps(conditions, default=str))
-        self._heard = _read(path, same) if resume else {}
-        # All anew, because the last line may be cut off; until that is done the old file stays.
-        new = path.with_name(f"{path.name}.part")
-        _write(new, "w", [same, *(_entry(key, heard) for key, heard in self._heard.items())])
-        os.replace(new, path)
+        self._file = JournalFile(path, conditions)
+        try:
+            self._heard = _heard(self._file.read()) if resume else {}
+        except OSError as error:
+            raise EvaluationError(
+                f"{path} cannot be read ({error.strerror or error}). It holds what an earlier run heard; "
+                "make it readable, or start anew without resuming."
+            ) from error
+        with _writing(path):
+            # All anew, because the last line may be cut off.
+            self._file.start(_entry(key, heard) for key, heard in self._heard.items())
 
     def find(self, item: Item) -> Heard | None:
         """What was heard in exactly this item, if its file did not change since."""
@@ -71,11 +78,20 @@ class Journal:
             EvaluationError: The file cannot be written.
         """
         self._heard[_key(item)] = heard
-        _write(self.path, "a", [_entry(_key(item), heard)])
+        with _writing(self._file.path):
+            self._file.append(_entry(_key(item), heard))
 
     def delete(self) -> None:
-        """Nothing is left to resume."""
-        self.path.unlink(missing_ok=True)
+        """Nothing is left to resume. A file that cannot be deleted stays, with a warning."""
+        self._file.delete()
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise EvaluationError(f"{path} cannot be written ({error.strerror or error}).") from error
 
 
 def _key(item: Item) -> str:
@@ -83,40 +99,32 @@ def _key(item: Item) -> str:
     try:
         status = item.audio.stat()
         file = [status.st_size, status.st_mtime_ns]
-    except OSError:
+    except (OSError, ValueError):  # it is not there, or its name is none
         file = []
     values = {name: value for name, value in asdict(item).items() if name != "line"}
     return hashlib.sha256(json.dumps([values, file], default=str).encode()).hexdigest()
 
 
 def _entry(key: str, heard: Heard) -> dict[str, Any]:
-    return {"key": key, **asdict(heard)}
+    return {"key": key, "heard": asdict(heard)}
 
 
-def _write(path: Path, mode: str, lines: list[Any]) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open(
-            mode, encoding="ascii"
-        ) as file:  # JSON escapes the rest, and with it everything that ends a line
-            file.writelines(json.dumps(line) + "\n" for line in lines)
-    except OSError as error:
-        raise EvaluationError(f"{path} cannot be written ({error.strerror or error}).") from error
-
-
-def _read(path: Path, conditions: Any) -> dict[str, Heard]:
-    """What stands in a journal of the same conditions, up to the first line that is cut off."""
-    if not path.is_file():
-        return {}
+def _heard(lines: Iterable[str]) -> dict[str, Heard]:
+    """What stands in the lines of a journal, up to the first that is cut off."""
     found: dict[str, Heard] = {}
     try:
-        first, *rest = path.read_text(encoding="ascii", errors="replace").splitlines()
-        if json.loads(first) != conditions:
-            return {}
-        for line in rest:
-            values = json.loads(line)
-            key, words = values.pop("key"), tuple(Word(**word) for word in values.pop("words"))
-            found[key] = Heard(**values, words=words)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        pass  # the interruption cut this line off; what stands before it counts
+        for line in lines:
+            entry = _Entry.model_validate_json(line)
+            found[entry.key] = entry.heard
+    except (ValueError, RecursionError):
+        pass  # the interruption cut this line off, or somebody edited it; what stands before it counts
     return found
+
+
+class _Entry(BaseModel):
+    """A line: what is read has the types of what was written, whoever wrote it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    key: str
+    heard: Heard

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import threading
 import zlib
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from mlx_canary.journal_file import JournalFile
 from mlx_canary.longform.assembly import Texts
 from mlx_canary.longform.windows import Window
 
@@ -40,8 +39,8 @@ class Journal:
 
     def __init__(self, path: Path, conditions: Mapping[str, Any], resume: bool) -> None:
         self.path = path
-        self._conditions = json.loads(json.dumps(conditions, default=str))
-        self._windows = _read(path, self._conditions) if resume else {}
+        self._file = JournalFile(path, conditions)
+        self._windows = _read(self._file) if resume else {}
         self._started = False
         self._writable = True
         self._lock = threading.Lock()
@@ -71,12 +70,7 @@ class Journal:
 
     def delete(self) -> None:
         """The run is done; nothing is left to resume. A file that cannot be deleted stays, with a warning."""
-        try:
-            self.path.unlink(missing_ok=True)
-        except OSError as error:
-            if os.path.lexists(self.path):  # else it could never be written
-                reason = error.strerror or error
-                _log.warning("%s is not needed any more, but cannot be deleted (%s).", self.path, reason)
+        self._file.delete()
 
     def _append(self, line: dict[str, Any]) -> None:
         with self._lock:
@@ -84,8 +78,10 @@ class Journal:
                 return
             try:
                 if not self._started:
-                    self._start()
-                _write(self.path, "a", [line])
+                    # All anew, because the last line of what was resumed may be cut off.
+                    self._file.start(_entry(key, texts) for key, texts in self._windows.items())
+                    self._started = True
+                self._file.append(line)
             except OSError as error:
                 self._writable = False
                 reason = error.strerror or error
@@ -95,19 +91,6 @@ class Journal:
                     self.path,
                     reason,
                 )
-
-    def _start(self) -> None:
-        """Write all anew, because the last line of what was resumed may be cut off; until that is done, keep it."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        new = self.path.with_name(f"{self.path.name}.part")
-        try:
-            _write(new, "w", [self._conditions, *(_entry(key, texts) for key, texts in self._windows.items())])
-            os.replace(new, self.path)
-        except BaseException:
-            with suppress(OSError):
-                new.unlink()
-            raise
-        self._started = True
 
 
 def read_finished(path: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
@@ -128,27 +111,17 @@ def _entry(key: _Key, texts: Texts) -> dict[str, Any]:
     return {"window": key, "texts": [[asdict(segment) for segment in text] for text in texts]}
 
 
-def _write(path: Path, mode: str, lines: list[Any]) -> None:
-    with path.open(mode, encoding="ascii") as file:  # JSON escapes the rest, and with it everything that ends a line
-        file.writelines(json.dumps(line) + "\n" for line in lines)
-
-
-def _read(path: Path, conditions: Any) -> dict[_Key, Texts]:
+def _read(file: JournalFile) -> dict[_Key, Texts]:
     """The windows in a journal that was written under the same conditions; none if it was not, or is damaged."""
     windows: dict[_Key, Texts] = {}
     try:
-        lines = path.read_text(encoding="ascii", errors="replace").splitlines()
-        if not lines or json.loads(lines[0]) != conditions:
-            return {}
-        for line in lines[1:]:
+        for line in file.read():
             if line.startswith(f'{{"{_FINISHED}"'):
                 break
             entry = _Entry.model_validate_json(line)
             windows[entry.window] = entry.texts
-    except FileNotFoundError:
-        pass
     except OSError as error:
-        _log.warning("%s cannot be read (%s); the run starts anew.", path, error.strerror or error)
+        _log.warning("%s cannot be read (%s); the run starts anew.", file.path, error.strerror or error)
     except (ValueError, RecursionError):
         pass  # the interruption cut this line off, or somebody edited it; what stands before it counts
     return windows

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import DATA, WAVS, loaded
 
-from mlx_canary import Audio, CanaryModel, PromptError, TranscriptionOptions, Word
+from mlx_canary import Audio, CanaryModel, EvaluationError, PromptError, TranscriptionOptions, Word
 from mlx_canary.evaluate.journal import Heard, Journal
 from mlx_canary.evaluate.manifest import Item, Manifest, Problem
 from mlx_canary.evaluate.report import make_report, render_report
@@ -145,6 +145,48 @@ def test_line_that_was_cut_off_does_not_count(tmp_path: Path) -> None:
     resumed = Journal(path, {}, resume=True)
     assert resumed.find(one) == heard("one")
     assert resumed.find(two) is None
+
+
+@pytest.mark.parametrize(
+    "edit",
+    ['{"key": "a", "heard": 3}', '{"key": "a"}', "3", '{"key": ' + "[" * 100_000, '{"text": "of an older form"}'],
+)
+def test_line_of_another_form_does_not_count(tmp_path: Path, edit: str) -> None:
+    path, one, two = tmp_path / "x.jsonl", item(1, SPEECH), item(2)
+    journal = Journal(path, {}, resume=False)
+    journal.note(one, heard("one"))
+    with path.open("a") as file:
+        file.write(edit + "\n")
+    journal.note(two, heard("two"))
+    resumed = Journal(path, {}, resume=True)
+    assert resumed.find(one) == heard("one")
+    assert resumed.find(two) is None
+
+
+def test_journal_in_whose_place_something_else_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Here a folder: each ended in a traceback."""
+    path = tmp_path / "x.jsonl"
+    path.mkdir()
+    with pytest.raises(EvaluationError, match=r"cannot be read .Is a directory.*without resuming"):
+        Journal(path, {}, resume=True)
+    with pytest.raises(EvaluationError, match=r"cannot be written .Is a directory"):
+        Journal(path, {}, resume=False)
+    assert list(tmp_path.iterdir()) == [path]
+    path.rmdir()
+    journal = Journal(path, {}, resume=False)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(EvaluationError, match=r"cannot be written .Is a directory"):
+        journal.note(item(), heard("one"))
+    journal.delete()  # the scores are written by then
+    assert "x.jsonl is not needed any more, but cannot be deleted" in caplog.text
+
+
+def test_names_that_no_file_can_have(flash: CanaryModel, tmp_path: Path) -> None:
+    """With notes, a null character ended the whole evaluation."""
+    impossible = manifest(item(1, tmp_path / "a\0.wav"), item(2, tmp_path / "\ud800.wav"))
+    evaluation = evaluate(flash, impossible, ENGLISH, journal=Journal(tmp_path / "x.jsonl", {}, resume=False))
+    assert [problem.line for problem in evaluation.problems] == [1, 2]
 
 
 SPOKEN = (
