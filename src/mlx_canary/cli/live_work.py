@@ -50,7 +50,7 @@ def run(given: dict[str, Any]) -> None:
         # A source that failed before anything was said leaves nothing to save.
         if target is not None and (error is None or transcript.duration):
             provenance = Provenance(model.config.name, {"policy": given["policy"], "chunk": given["chunk"]})
-            paths = write_outputs([transcript, *others], formats, target, name, provenance=provenance)
+            paths = write_outputs(transcript, formats, target, name, provenance=provenance)
             with suppress(OSError):  # the terminal may be gone
                 click.echo(f"Saved {', '.join(map(str, paths))}", err=True)
     if interruption.exit_code:

@@ -181,7 +181,7 @@ class _Delivery:
             [outputs] = name_outputs([source], job.formats, target)
             finish(job, recording, journal, [output.path for output in outputs])
         paths = write_outputs(
-            texts,
+            transcript,
             job.formats,
             target,
             recording.file,

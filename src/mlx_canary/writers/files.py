@@ -30,7 +30,8 @@ def write_outputs(
     All texts are made before the first file is written. The names are those that `plan_outputs` gives.
 
     Args:
-        transcripts: One, or several of the same recording, the spoken language's first.
+        transcripts: One, with its translations; or several of the same recording, the spoken language's first, and
+            no others.
         formats: As for `parse_formats`.
         target: Where they go.
         recording: Its path, URL, or "-", for the names.
@@ -45,7 +46,7 @@ def write_outputs(
     Raises:
         OutputError: As for `render` and `plan_outputs`, or a file cannot be written.
     """
-    given = [transcripts] if isinstance(transcripts, Transcript) else list(transcripts)
+    given = [transcripts, *transcripts.translations] if isinstance(transcripts, Transcript) else list(transcripts)
     source = OutputSource(recording, tuple(transcript.target_lang for transcript in given), number, subfolder)
     [outputs] = plan_outputs([source], formats, target)
     rendered = [

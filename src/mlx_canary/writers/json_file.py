@@ -23,7 +23,7 @@ SCHEMA_VERSION = 1
 
 
 def write_json(transcript: Transcript, provenance: Provenance) -> str:
-    """The whole result, keys always in the same order.
+    """The whole text in one language, keys always in the same order. Translations are documents of their own.
 
     Raises:
         OutputError: A time is not finite, or an option is nothing that JSON can hold.
@@ -32,14 +32,14 @@ def write_json(transcript: Transcript, provenance: Provenance) -> str:
 
 
 def read_json(text: str) -> Transcript:
-    """The Transcript that `write_json` wrote; keys it does not know are passed over.
+    """The Transcript that `write_json` wrote, without translations; keys it does not know are passed over.
 
     Raises:
         OutputError: The text is not such a document, or of a newer schema.
     """
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise OutputError(f"This is not JSON ({error}). A file that the json format wrote is needed.") from error
     version = document.get("schema_version") if isinstance(document, dict) else None
     if version != SCHEMA_VERSION:
@@ -48,7 +48,7 @@ def read_json(text: str) -> Transcript:
         )
     try:
         return _read(document)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise OutputError(f"The JSON transcript is incomplete or damaged ({type(error).__name__}: {error}).") from error
 
 

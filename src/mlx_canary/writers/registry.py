@@ -98,8 +98,8 @@ def render(
     """A transcript as the text of a file.
 
     Args:
-        transcripts: One; or for subtitles in several languages one in the spoken language, whose times count, and
-            its translations.
+        transcripts: One, whose own translations are left out; or for subtitles in several languages one in the
+            spoken language, whose times count, and its translations.
         format: One of WRITERS.
         subtitles: The shape of the formats that are subtitles; by default SubtitleOptions().
         provenance: What made the transcript, for the json format.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -114,11 +115,18 @@ def test_keys_of_later_versions_are_passed_over():
         ('{"schema_version": 2}', "schema_version is 2, expected 1"),
         ('{"schema_version": 1}', "incomplete or damaged .*segments"),
         ('{"schema_version": 1, "segments": 5}', "incomplete or damaged"),
+        pytest.param(render(TALK, "json").replace(": 0.0", f": {10**400}"), "incomplete or damaged", id="huge"),
+        pytest.param("[" * 200_000, "not JSON", id="deep"),
     ],
 )
 def test_what_is_no_transcript_is_refused(text, message):
     with pytest.raises(OutputError, match=message):
         read_json(text)
+
+
+def test_a_translation_is_a_document_of_its_own():
+    both = replace(TALK, translations=(transcript(spoken("Guten Abend."), lang="de"),))
+    assert render(both, "json") == render(TALK, "json")
 
 
 def test_the_document_about_it_is_true(capsys):

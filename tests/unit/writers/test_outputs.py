@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from mlx_canary.writers import (
     SubtitleOptions,
     name_outputs,
     plan_outputs,
+    read_json,
     write_file,
     write_outputs,
 )
@@ -165,6 +167,16 @@ def test_outputs_are_written_where_planned(tmp_path):
     assert sorted(path.name for path in target.folder.iterdir()) == sorted(path.name for path in written)
     assert (target.folder / "talk.de.txt").read_text("utf-8") == "Guten Abend.\n"
     assert "Guten Abend." in (target.folder / "talk.en-de.srt").read_text("utf-8")
+
+
+def test_a_transcript_brings_its_translations(tmp_path):
+    """They were left out where a program gave the transcript as the model made it."""
+    both, target = replace(TALK, translations=(GERMAN,)), OutputTarget(tmp_path, bilingual=True)
+    written = write_outputs(both, "json,srt", target, "talk.mp3")
+    assert [path.name for path in written] == ["talk.en.json", "talk.de.json", "talk.en-de.srt"]
+    assert [read_json(path.read_text("utf-8")) for path in written[:2]] == [TALK, GERMAN]
+    assert "Guten Abend." in written[2].read_text("utf-8")
+    assert write_outputs([both], "txt", target, "talk.mp3") == [tmp_path / "talk.txt"]
 
 
 def test_what_exists_is_replaced_only_when_told(tmp_path):
