@@ -27,7 +27,8 @@ class PublishedModel:
         download_bytes: Size of the `.nemo` file.
         license: SPDX identifier.
         languages: What it was trained to do, by its model card.
-        word_times: Where its word times come from.
+        word_times: Where those of its transcripts come from unless a caller says: "time tokens" that it writes itself,
+            its "CTC aligner", or "attention", which tells them for every model.
         encoder_layers, encoder_width, decoder_layers, vocabulary: To recognise the file.
     """
 
@@ -96,7 +97,7 @@ CANARY_MODELS: dict[str, PublishedModel] = {
         download_bytes=4_070_000_000,
         license="CC-BY-NC-4.0",
         languages=_around_english(_FOUR, _FOUR, pnc_switch=True),
-        word_times="none",
+        word_times="attention",
         encoder_layers=24,
         encoder_width=1024,
         decoder_layers=24,

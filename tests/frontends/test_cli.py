@@ -23,7 +23,8 @@ from conftest import DATA, WAVS, clip
 
 from mlx_canary.cli.main import COMMANDS, main
 from mlx_canary.config import LanguageConfig
-from mlx_canary.load_models import load_config
+from mlx_canary.load_models import load_model
+from mlx_canary.network.build import parameters
 from mlx_canary.version import __version__
 
 MODEL = str(DATA / "models/canary2-flash.nemo")
@@ -338,13 +339,22 @@ def test_models_and_languages(run):
     assert set(rows) >= {"canary-1b", "canary-180m-flash", "canary-1b-flash", "canary-1b-v2"}
     assert rows["canary-1b"]["license"] == "CC-BY-NC-4.0"
     assert list(rows["demo"]) == list(rows["canary-1b"])
-    assert LanguageConfig(**rows["demo"]["languages"]) == load_config("demo").languages
     assert run("languages", "-m", MODEL).out.splitlines()[:2] == ["en  English", "de  German"]
     published = run("languages", "-m", "canary-1b-v2").out
     assert "lv  Latvian" in published
     assert "Always writes punctuation" in published
     unified = run("languages", "-m", DATA / "models/canary2-unified.nemo").out
     assert "does not say which languages it was trained on" in unified
+
+
+def test_the_demo_is_what_is_said_of_it(run):
+    """Its row is written by hand, for the list has to come at once."""
+    row, demo = json.loads(run("models", "--json").out)["demo"], load_model("demo")
+    assert LanguageConfig(**row["languages"]) == demo.config.languages
+    assert row["word_times"] == demo.times_from == "attention"
+    sizes = {name: array.size for name, array in parameters(demo.network)}
+    del sizes["decoder.embedding.position"]  # a fixed table
+    assert row["parameters"] == f"{sum(sizes.values()) / 1e6:.1f} M"
 
 
 def test_the_model_may_come_from_the_environment(run, monkeypatch):

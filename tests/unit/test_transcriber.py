@@ -16,6 +16,7 @@ from conftest import DATA, clip, loaded
 
 import mlx_canary
 from mlx_canary import (
+    CANARY_MODELS,
     Audio,
     CanaryModel,
     ConfidenceMethod,
@@ -83,6 +84,17 @@ def test_where_times_come_from(name, prompt, method):
     """Translations have no aligner: their words are not the spoken ones."""
     assert Transcriber(loaded(name)).method(prompt, None) == method
     assert Transcriber(loaded(name)).method(prompt, "attention") == "attention"
+
+
+@pytest.mark.parametrize(
+    ("published", "name"),
+    [("canary-1b-v2", CTC), ("canary-180m-flash", INLINE), ("canary-1b-flash", INLINE), ("canary-1b", ATTENTION)],
+)
+def test_the_registry_says_where_times_come_from(published, name):
+    """Each published model has its small likeness; of canary-1b it said that there are no word times."""
+    said = {"ctc": "CTC aligner", "inline": "time tokens", "attention": "attention"}
+    method = Transcriber(loaded(name)).method(Prompt("en", "en"), None)
+    assert CANARY_MODELS[published].word_times == said[method]
 
 
 @pytest.mark.parametrize("name", [CTC, INLINE, ATTENTION])
