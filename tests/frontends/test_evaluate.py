@@ -178,6 +178,7 @@ def test_missing_extra_is_told_before_the_work(run, manifest: Path, monkeypatch:
         (("benchmark", "-m", "demo", "--dtype", "float64"), 2, "'float64' is not one of"),
         (("benchmark", "--random", "canary-2b"), 1, "'canary-2b' is not a published model"),
         (("benchmark", "-m", MODEL, "--audio", "missing.wav"), 1, "missing.wav"),
+        (("benchmark", "-m", MODEL, "--audio", "HTTP://["), 1, "is not a URL"),
         (("benchmark", "-m", "not even looked for", "--json", "clips.jsonl"), 1, "clips.jsonl exists"),
         (("benchmark", "-m", "not even looked for", "--json", "/dev/stdout"), 1, "There is no model"),
     ],

@@ -103,6 +103,7 @@ def test_real_time_is_real_time(live):
         (["--file", SPEECH, "-l", "en", "--to", "en"], "is the language spoken"),
         (["--file", SPEECH, "-l", "en", "--to", "ja"], "ja"),
         (["--file", "missing.wav", "--fast"], "missing.wav"),
+        (["--file", "HTTP://[", "--fast"], "is not a URL"),
         (["--file", SPEECH, "--chunk", "0"], "chunk=0.0 must be"),
         (["--file", SPEECH, "-m", "no-such-model", "-f", "docx", "-o", "."], "docx"),
     ],
