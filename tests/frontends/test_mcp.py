@@ -24,7 +24,10 @@ from conftest import DATA
 from mcp import Client, StdioServerParameters, stdio_client
 
 from mlx_canary import CanaryModel, TranscriptionOptions, render
+from mlx_canary.audio.containers import SUFFIXES
+from mlx_canary.cli.inputs import find_inputs
 from mlx_canary.cli.main import main
+from mlx_canary.evaluate.manifest import read_manifest
 from mlx_canary.mcp_server.folders import Folders
 from mlx_canary.mcp_server.server import Format, make_server
 from mlx_canary.mcp_server.worker import Worker
@@ -221,6 +224,17 @@ def test_recordings_are_listed_newest_first(assistant: Assistant) -> None:
     assert [str(path.relative_to(assistant.folder)) for path in paths] == [CLIP, "talks/de.flac", "long.wav"]
     assert assistant.text("list_recordings", name_contains="TALKS") == lines[1]
     assert "no recording" in assistant.text("list_recordings", name_contains="nothing")
+
+
+def test_what_is_named_like_sound_is_the_same_everywhere(tmp_path: Path) -> None:
+    """Each list had other endings: a folder's films were transcribed, but not listed here and not evaluated."""
+    for ending in (*SUFFIXES, ".pdf", ".json", ""):
+        (tmp_path / f"a{ending.upper()}").touch()
+        (tmp_path / f".hidden{ending}").touch()
+    expected = {tmp_path / f"a{ending.upper()}" for ending in SUFFIXES}
+    assert {found.path for found in Folders([tmp_path]).recordings()} == expected
+    assert {Path(recording.file) for recording in find_inputs([str(tmp_path)]).recordings} == expected
+    assert {tmp_path / each.name for each in read_manifest(tmp_path).problems} == expected
 
 
 def test_languages_as_on_the_command_line(assistant: Assistant, capsys: pytest.CaptureFixture[str]) -> None:

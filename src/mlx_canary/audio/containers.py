@@ -1,4 +1,4 @@
-"""Which containers are read, and how much sound they promise.
+"""Which containers are read, how their files are named, and how much sound they promise.
 
 Knows nothing about decoding.
 """
@@ -25,6 +25,13 @@ _VIDEO = """
 """
 READABLE = ",".join((_SOUND + _VIDEO).split())
 """Value for FFmpeg's `format_whitelist`."""
+
+_ENDINGS = """
+    3g2 3gp aac ac3 aif aifc aiff amr ape asf au avi caf dts dv eac3 f4v flac flv m2ts m4a m4b m4v mka mkv mov mp2
+    mp3 mp4 mpeg mpg mpga mts mxf nut oga ogg ogv opus rm spx ts tta voc vob w64 wav weba webm wma wmv wv
+"""
+SUFFIXES = frozenset(f".{ending}" for ending in _ENDINGS.split())
+"""What counts as a recording in a folder: ends of names, in small letters. A file that is named itself may have any."""
 
 # Of these FFmpeg tells what the header says, or the last page. Of others it estimates from the bit rate.
 _TELLS_DURATION = {"aiff", "avi", "caf", "flac", "matroska", "mov", "ogg", "wav", "w64"}

@@ -11,18 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlx_canary.audio.containers import SUFFIXES
 from mlx_canary.audio.decode import estimated_duration
 from mlx_canary.audio.download import is_url
 from mlx_canary.audio.sources import open_source
 from mlx_canary.errors import AudioError
-from mlx_canary.evaluate.manifest import SOUND
-
-# What counts as a recording in a folder, by the ends of names. A file that is named itself may have any.
-_MEDIA = SOUND | {
-    *(".ac3", ".aifc", ".amr", ".ape", ".au", ".caf", ".dts", ".eac3", ".m4b", ".mp2", ".mpga", ".spx", ".tta", ".voc"),
-    *(".w64", ".weba", ".wv", ".3g2", ".3gp", ".asf", ".avi", ".dv", ".f4v", ".flv", ".m2ts", ".m4v", ".mpeg", ".mpg"),
-    *(".mts", ".mxf", ".nut", ".ogv", ".rm", ".ts", ".vob", ".wmv"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,5 +103,5 @@ def _media_in(folder: Path, problems: list[AudioError]) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder, onerror=note):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
-            if not name.startswith(".") and Path(name).suffix.lower() in _MEDIA:
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
                 yield Path(parent, name)

@@ -14,13 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlx_canary.audio.containers import SUFFIXES
 from mlx_canary.errors import EvaluationError
 from mlx_canary.types import Word
-
-SOUND = {
-    *(".aac", ".aif", ".aiff", ".flac", ".m4a", ".mka", ".mkv", ".mov", ".mp3", ".mp4"),
-    *(".oga", ".ogg", ".opus", ".wav", ".webm", ".wma"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +165,7 @@ def _in_folder(folder: Path) -> Iterator[Item | Problem]:
     """Each recording with its text; recordings without a text and texts without a recording are problems."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     texts = {path.with_suffix(""): path for path in files if path.suffix.lower() == ".txt"}
-    sounds = [path for path in files if path.suffix.lower() in SOUND]
+    sounds = [path for path in files if path.suffix.lower() in SUFFIXES]
     for number, audio in enumerate(sounds, 1):
         name, text = str(audio.relative_to(folder)), texts.get(audio.with_suffix(""))
         if text is None:

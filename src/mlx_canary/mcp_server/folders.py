@@ -10,33 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlx_canary.audio.containers import SUFFIXES
 from mlx_canary.errors import AudioError
-
-# For the list only; any file may be asked for, and what it is shows when it is read.
-_SUFFIXES = tuple(
-    f".{name}"
-    for name in (
-        *(
-            "aac",
-            "aif",
-            "aiff",
-            "amr",
-            "au",
-            "caf",
-            "flac",
-            "m4a",
-            "m4b",
-            "mka",
-            "mp3",
-            "oga",
-            "ogg",
-            "opus",
-            "wav",
-            "wma",
-        ),
-        *("3gp", "avi", "flv", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ts", "webm", "wmv"),
-    )
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +66,7 @@ class Folders:
         raise AudioError(f"{name}: there is no such file in the folders that may be read here: {self}.")
 
     def recordings(self) -> list[Found]:
-        """Files that are named like sound or video, the newest first.
+        """Files that are named like sound or video, the newest first; any other may be asked for too.
 
         Hidden ones are left out, and those whose name is not UTF-8: the protocol cannot say it.
         """
@@ -114,7 +89,7 @@ class Folders:
             subfolders[:] = [name for name in subfolders if not name.startswith(".")]
             for name in names:
                 path = Path(os.path.realpath(os.path.join(folder, name)))
-                named_so = name.lower().endswith(_SUFFIXES) and not name.startswith(".")
+                named_so = Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
                 if named_so and self._allows(path) and _is_utf8(path):
                     yield path
 

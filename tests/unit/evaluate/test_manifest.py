@@ -106,13 +106,19 @@ def test_folder(tmp_path: Path) -> None:
         "one.wav": "",
         "one.txt": "Hello\n there.\n",
         "de/zwei.FLAC": "",
+        "de/film.mpg": "",
+        "de/film.txt": "Drei.",
         "de/zwei.txt": "Hallo.",
     }.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     for name in ("lonely.mp3", "forgotten.txt", "notes.json", ".hidden.txt"):
         (tmp_path / name).touch()
     manifest = read_manifest(tmp_path)
-    assert {item.name: item.text for item in manifest.items} == {"de/zwei.FLAC": "Hallo.", "one.wav": "Hello there."}
+    assert {item.name: item.text for item in manifest.items} == {
+        "de/film.mpg": "Drei.",
+        "de/zwei.FLAC": "Hallo.",
+        "one.wav": "Hello there.",
+    }
     assert {problem.name: problem.error for problem in manifest.problems} == {
         "lonely.mp3": "has no lonely.txt beside it",
         "forgotten.txt": "has no recording beside it",
