@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -156,6 +158,30 @@ def test_folder_with_translations(run, tmp_path: Path) -> None:
     assert report["transcripts"] is None
     assert "BLEU" in result.out
     assert "WER" not in result.out
+
+
+def test_text_that_is_no_unicode_costs_no_scores(run, tmp_path: Path) -> None:
+    """Half a surrogate pair, as programs that cut strings leave it, ended in a traceback after all the work."""
+    (tmp_path / "x.jsonl").write_text(
+        json.dumps({"audio_filepath": str(SHORT), "text": "Thank you!\ud83d", "lang": "en"})
+    )
+    assert run("evaluate", "x.jsonl", "-m", MODEL, "--json", "x.json").code == 0
+    (file,) = json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))["files"]
+    assert file["reference"] == "Thank you!\ud83d"
+
+
+def test_scores_that_cannot_be_written_leave_the_old_ones(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    (tmp_path / "speed.json").write_text("old")
+    result = run("benchmark", "-m", MODEL, "--seconds", "1", "--repeats", "1", "--json", "speed.json", "--overwrite")
+    assert (result.code, result.err.splitlines()[-1]) == (
+        1,
+        "Error: speed.json cannot be written: No space left on device.",
+    )
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("speed.json", "old")]
 
 
 def test_missing_extra_is_told_before_the_work(run, manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,8 +93,8 @@ def command(**given: Any) -> None:
     from mlx_canary.cli.progress import recording_progress
     from mlx_canary.cli.terminal import say
     from mlx_canary.evaluate.machine import this_machine
-    from mlx_canary.evaluate.report import write_text
     from mlx_canary.evaluate.speed_report import make_report, render_report
+    from mlx_canary.writers import write_file
 
     _check(given)
     weights: list[_Weights] = [(dtype, bits) for dtype in given["dtype"] or (None,) for bits in _bits(given["bits"])]
@@ -111,7 +111,8 @@ def command(**given: Any) -> None:
     )
     say(render_report(report))
     if given["json_file"] is not None:
-        write_text(given["json_file"], json.dumps(asdict(report), ensure_ascii=False, indent=2) + "\n")
+        text = json.dumps(asdict(report), ensure_ascii=False, indent=2) + "\n"
+        write_file(given["json_file"], text, overwrite=given["overwrite"])
 
 
 def _measured(

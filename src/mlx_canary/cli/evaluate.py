@@ -70,15 +70,17 @@ def command(**given: Any) -> None:
     from mlx_canary.evaluate.journal import Heard
     from mlx_canary.evaluate.manifest import Item, Problem, read_manifest
     from mlx_canary.evaluate.packages import require_all
-    from mlx_canary.evaluate.report import make_report, render_report, write_text
+    from mlx_canary.evaluate.report import make_report, render_report
     from mlx_canary.evaluate.run import evaluate
+    from mlx_canary.writers import write_file
 
     path = given["json_file"]
     if given["resume"] and path is None:
         raise click.UsageError("--resume needs --json: the notes of what is done are kept beside that file.")
     # A run in which something failed has written it; with its notes the next one completes it.
-    if path is not None and not (given["resume"] and _notes(path).exists()):
-        check_replaceable(path, given["overwrite"])
+    overwrite = given["overwrite"] or (path is not None and given["resume"] and _notes(path).exists())
+    if path is not None:
+        check_replaceable(path, overwrite)
     require_all()
     options, manifest = _options(given), read_manifest(given["manifest"])
     with loading_progress(given["model"], enabled=not given["quiet"]) as loading:
@@ -110,7 +112,7 @@ def command(**given: Any) -> None:
     )
     say(render_report(report))
     if path is not None:
-        write_text(path, json.dumps(asdict(report), ensure_ascii=False, indent=2) + "\n")
+        write_file(path, json.dumps(asdict(report), ensure_ascii=False, indent=2) + "\n", overwrite=overwrite)
     if report.n_failed:
         sys.exit(1)
     if journal is not None:

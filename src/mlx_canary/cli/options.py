@@ -168,10 +168,10 @@ def check_replaceable(path: Path, overwrite: bool) -> None:
     Raises:
         OutputError: It does, and is not to be replaced.
     """
+    from mlx_canary.writers.files import is_open_elsewhere
     from mlx_canary.writers.plan import already_exists
 
-    is_open_elsewhere = path.parent == Path("/dev")  # such as /dev/stdout, which may be a file
-    if path.is_file() and not is_open_elsewhere and not overwrite:
+    if path.is_file() and not is_open_elsewhere(path) and not overwrite:
         raise already_exists(path)
 
 

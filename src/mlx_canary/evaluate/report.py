@@ -10,10 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from pathlib import Path
 from typing import Any
 
-from mlx_canary.errors import EvaluationError
 from mlx_canary.evaluate.journal import Heard
 from mlx_canary.evaluate.manifest import Item, Problem
 from mlx_canary.evaluate.run import Evaluation
@@ -207,19 +205,6 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
         )
         for row in rows
     ]
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a report's file, and the folder for it.
-
-    Raises:
-        EvaluationError: That is not possible.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise EvaluationError(f"{path} cannot be written ({error.strerror or error}).") from error
 
 
 def _is_translation(heard: Heard) -> bool:

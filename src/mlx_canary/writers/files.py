@@ -60,19 +60,31 @@ def write_outputs(
 def write_file(path: Path, text: str, *, overwrite: bool) -> None:
     """Write a text file as UTF-8, whole or not at all; missing folders are made.
 
+    What is open elsewhere, such as /dev/stdout or a pipe, gets the text itself: nothing can take its place.
+
     Raises:
         OutputError: It exists and `overwrite` is false, or it cannot be written; then nothing has changed.
     """
+    data = text.encode("utf-8", "backslashreplace")  # file names in options can be no Unicode
     temporary = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
+        if is_open_elsewhere(path):
+            path.write_bytes(data)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as file:
-            file.write(text.encode("utf-8", "backslashreplace"))  # file names in options can be no Unicode
+            file.write(data)
         _publish(temporary, path, overwrite)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
     finally:
         _remove(temporary)
+
+
+def is_open_elsewhere(path: Path) -> bool:
+    """Whether a path is a device, a pipe, or stands for what is open, such as /dev/stdout and /dev/fd/3."""
+    in_dev = path.parent in (Path("/dev"), Path("/dev/fd"))  # what these stand for may be a file
+    return in_dev or (path.exists() and not path.is_file() and not path.is_dir())
 
 
 def _publish(temporary: Path, path: Path, overwrite: bool) -> None:

@@ -24,6 +24,7 @@ from mlx_canary.writers import (
     write_file,
     write_outputs,
 )
+from mlx_canary.writers.files import is_open_elsewhere
 
 TALK = transcript(spoken("Good evening."), lang="en")
 GERMAN = transcript(spoken("Guten Abend."), lang="de")
@@ -230,6 +231,20 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
         write_file(path, "new", overwrite=True)
     assert path.read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_file(path, "text", overwrite=True)
+        assert os.read(reader, 99) == b"text"
+    finally:
+        os.close(reader)
+    assert path.is_fifo()
+    assert all(map(is_open_elsewhere, (path, Path("/dev/stdout"), Path("/dev/fd/1"))))
+    assert not any(map(is_open_elsewhere, (tmp_path, tmp_path / "a.txt", Path("/dev/shm/a.txt"))))
 
 
 def test_a_folder_that_is_a_file_is_noticed_before_the_work(tmp_path):
