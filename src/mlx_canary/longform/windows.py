@@ -89,7 +89,7 @@ def quietest(samples: Samples, low: int, high: int, sample_rate: int) -> int:
     width = min(n_frames, round(_PAUSE / _FRAME))
     averaged = np.convolve(energy, np.ones(width), mode="valid")
     middle = int(averaged.argmin()) * frame + width * frame // 2
-    return low + middle
+    return min(low + middle, high)  # a frame may be longer than what there is to choose from
 
 
 def _window(samples: Samples, n_before: int, sample_rate: int) -> Window:

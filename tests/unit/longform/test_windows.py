@@ -59,6 +59,13 @@ def test_lengths_stay_within_their_bounds(n_samples, seed, longest, share):
         assert len(window.samples) >= round(shortest * RATE)
 
 
+def test_windows_may_all_have_the_same_length():
+    """With nothing to choose from, the cut was in the middle of a frame: after the longest that a window may be."""
+    windows = list(cut_windows(iter([noise(120 * 16_000)]), 16_000, shortest=35, longest=35))
+    assert [window.end for window in windows[:2]] == [35, 70]
+    assert max(len(window.samples) for window in windows) <= 35 * 16_000
+
+
 @given(n_samples=lengths, seed=st.integers(0, 9), sizes=st.lists(st.integers(1, 9000), min_size=1, max_size=5))
 def test_the_sizes_of_the_blocks_do_not_matter(n_samples, seed, sizes):
     """Files are read in blocks of all kinds; the cuts must not move with them."""
