@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from typing import TypeVar
 
@@ -43,6 +43,7 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> lis
             begun = [_encoders(n_at_once).submit(one, item) for item in items]
         except RuntimeError:  # the main thread has ended, and Python starts no more work for others
             return [function(item) for item in items]
+        wait(begun)  # an error of one must not give BLAS's threads back while others run
         return [item.result() for item in begun]
 
 
@@ -60,12 +61,15 @@ def in_shares(function: Callable[[slice], object], size: int, n_shares: int) -> 
     bounds = [size * share // n_shares for share in range(n_shares + 1)]
     first, *others = map(slice, bounds, bounds[1:])
     try:
-        waiting = [_sharers().submit(function, part) for part in others]
+        begun = [_sharers().submit(function, part) for part in others]
     except RuntimeError:  # as above
         function(slice(0, size))
         return
-    function(first)
-    for share in waiting:
+    try:
+        function(first)
+    finally:
+        wait(begun)  # whoever gets an error may use the memory that others still write to
+    for share in begun:
         share.result()
 
 

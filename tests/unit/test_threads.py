@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,23 @@ def test_an_error_comes_out(n_threads):
     assert n_blas_threads() == n_threads
 
 
+def test_an_error_waits_for_the_other_items(n_threads):
+    """BLAS had all its threads again while they still ran."""
+    n_others, finished = n_threads - 1, []
+    together = threading.Barrier(n_threads)
+
+    def compute(item: int) -> None:
+        together.wait(60)
+        if item == 0:
+            raise ZeroDivisionError
+        time.sleep(0.2)  # the error comes out meanwhile, if nothing holds it back
+        finished.append(n_blas_threads())
+
+    with pytest.raises(ZeroDivisionError):
+        threads.in_threads(compute, range(n_threads))
+    assert finished == [1] * n_others
+
+
 def test_no_thread_is_left_behind(n_threads):
     """MLX's streams have threads of the operating system's, which Python does not list."""
     tasks = Path("/proc/self/task")
@@ -95,6 +113,23 @@ def test_an_error_comes_out_of_a_share(failing):
 
     with pytest.raises(ZeroDivisionError):
         threads.in_shares(fail, 3, 3)
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_an_error_waits_for_the_other_shares(failing):
+    """They still wrote to what its caller went on to use."""
+    seen, together = np.zeros(3, int), threading.Barrier(3)
+
+    def write(part: slice) -> None:
+        together.wait(60)
+        if part.start == failing:
+            raise ZeroDivisionError
+        time.sleep(0.2)  # as above
+        seen[part] = 1
+
+    with pytest.raises(ZeroDivisionError):
+        threads.in_shares(write, 3, 3)
+    assert seen.sum() == 2
 
 
 @pytest.mark.parametrize("function", ["in_shares(add, 5, 3)", "in_threads(add, [slice(0, 2), slice(2, 5)])"])
