@@ -110,18 +110,22 @@ def words_of_tokens(tokens: Sequence[int], tokenizer: CanaryTokenizer) -> tuple[
     """
     words: list[str] = []
     word_of = np.full(len(tokens), -1)
-    stretch: list[int] = []  # ids since the last special token
+    first = 0  # word since the last special token
+    begun: list[int] = []  # ids that are not in `words` yet: since the last piece with a space before it
     for u, token in enumerate(tokens):
         if token in tokenizer.unknown_ids:
             continue
-        if token in tokenizer.special_ids:
-            words += tokenizer.decode(stretch).split()
-            stretch = []
+        piece, special = tokenizer.piece(token), token in tokenizer.special_ids
+        if special or piece.startswith("▁"):
+            words += tokenizer.decode(begun).split()
+            begun = []
+        if special:
+            first = len(words)
             continue
-        stretch.append(token)
-        n_begun = len(tokenizer.decode(stretch).split()) + (tokenizer.piece(token) == "▁")
-        word_of[u] = len(words) + max(n_begun - 1, 0)
-    words += tokenizer.decode(stretch).split()
+        begun.append(token)
+        n_words = len(words) + len(tokenizer.decode(begun).split()) + (piece == "▁")
+        word_of[u] = max(n_words - 1, first)
+    words += tokenizer.decode(begun).split()
     return words, np.minimum(word_of, len(words) - 1)
 
 

@@ -61,11 +61,12 @@ class CanaryTokenizer:
     def _build(self, models: Sequence[tuple[str, bytes]], aggregate: bool) -> None:
         self.aggregate = aggregate
         self._parts: list[_SubTokenizer] = []
-        self.size = 0
+        self._pieces: list[str] = []  # by id
         for name, proto in models:
-            part = _SubTokenizer(name, self.size, _processor(name, proto))
-            self._parts.append(part)
-            self.size += part.size
+            processor, pieces = _read_model(name, proto)
+            self._parts.append(_SubTokenizer(name, len(self._pieces), processor))
+            self._pieces += pieces
+        self.size = len(self._pieces)
         if aggregate and SPECIAL not in self.sub_tokenizers:
             raise CheckpointError(
                 f"The aggregate tokenizer has no sub-tokenizer {SPECIAL!r}; it has: {', '.join(self.sub_tokenizers)}."
@@ -173,8 +174,7 @@ class CanaryTokenizer:
     def piece(self, token_id: int) -> str:
         """The piece of one id."""
         self._check(token_id)
-        part = next(part for part in reversed(self._parts) if token_id >= part.offset)
-        return str(part.processor.id_to_piece(token_id - part.offset))
+        return self._pieces[token_id]
 
     def _check(self, token_id: int) -> None:
         if not 0 <= token_id < self.size:
@@ -193,16 +193,15 @@ class CanaryTokenizer:
         raise PromptError(f"Encoding text needs one of this tokenizer's languages, not {language!r}: {languages}.")
 
 
-def _processor(name: str, proto: bytes) -> sentencepiece.SentencePieceProcessor:
+def _read_model(name: str, proto: bytes) -> tuple[sentencepiece.SentencePieceProcessor, list[str]]:
+    """A SentencePiece model and its pieces."""
     processor = sentencepiece.SentencePieceProcessor()
     try:
-        loaded = bool(proto) and processor.LoadFromSerializedProto(proto)
-        processor.id_to_piece(list(range(processor.get_piece_size() if loaded else 0)))  # each of them is a text
-    except (RuntimeError, UnicodeDecodeError):
-        loaded = False
-    if not loaded:
-        raise CheckpointError(f"The tokenizer {name!r} is not a SentencePiece model ({len(proto)} bytes).")
-    return processor
+        if proto and processor.LoadFromSerializedProto(proto):
+            return processor, processor.id_to_piece(list(range(processor.get_piece_size())))
+    except (RuntimeError, UnicodeDecodeError):  # the latter from a piece that is no text
+        pass
+    raise CheckpointError(f"The tokenizer {name!r} is not a SentencePiece model ({len(proto)} bytes).")
 
 
 def _read_models(path: Path) -> tuple[list[tuple[str, bytes]], bool]:

@@ -77,6 +77,37 @@ def test_unknown_tokens_part_no_words(model):
         assert words_of_tokens([*word[:1], unknown, *word[1:]], tokenizer)[0] == ["everyone"]
 
 
+def test_a_token_belongs_to_the_word_that_the_text_up_to_it_ends_with(model):
+    """Whatever follows what: parts of words, other languages' pieces, lone spaces, special and unknown tokens."""
+    tokenizer, rng = model.tokenizer, np.random.default_rng(0)
+    spaces = [i for i in range(tokenizer.size) if tokenizer.piece(i) == "▁"]
+    kinds = [range(tokenizer.size), sorted(tokenizer.special_ids), sorted(tokenizer.unknown_ids), spaces]
+    for _ in range(200):
+        tokens = [int(rng.choice(kinds[kind])) for kind in rng.choice(4, size=30, p=[0.85, 0.05, 0.05, 0.05])]
+        words, word_of = words_of_tokens(tokens, tokenizer)
+        before, stretch = [], []
+        for token, word in zip(tokens, word_of, strict=True):
+            if token not in tokenizer.special_ids:
+                stretch.append(token)
+                n_words = len(tokenizer.decode(stretch).split()) + (token in spaces)
+                assert word == min(len(before) + max(n_words - 1, 0), len(words) - 1)
+                continue
+            assert word == -1
+            if token not in tokenizer.unknown_ids:
+                before += tokenizer.decode(stretch).split()
+                stretch = []
+        assert words == before + tokenizer.decode(stretch).split()
+
+
+def test_a_text_is_not_decoded_again_for_each_of_its_tokens(model, monkeypatch):
+    """300 tokens took a quarter of a second."""
+    tokenizer, n_decoded = model.tokenizer, []
+    tokens, decode = tokenizer.encode("he was there and then " * 30, "en"), tokenizer.decode
+    monkeypatch.setattr(tokenizer, "decode", lambda ids: n_decoded.append(len(ids)) or decode(ids))
+    assert len(words_of_tokens(tokens, tokenizer)[0]) == 150
+    assert sum(n_decoded) < 10 * len(tokens)
+
+
 def test_a_text_as_long_as_it_may_be_has_its_times(model, sound):
     """Its last token has no row in the position table: MLX would read whatever lies behind it, here not a number."""
     embedding, tokens = model.network.decoder.embedding, model.tokenizer.encode("Thank you all", "en")
