@@ -122,6 +122,10 @@ class TranscriptionQueue:
         """How many recordings are not done yet."""
         return len(self._open)
 
+    def __contains__(self, ticket: int) -> bool:
+        """Whether a recording is not done yet, nor cancelled, nor forgotten after a fault."""
+        return ticket in self._open
+
     def step(self) -> list[Outcome]:
         """Decode one batch; nothing if there is nothing to do.
 

@@ -119,13 +119,15 @@ def test_a_listener_that_fails_ends_its_own_recording_alone(flash):
 
 def test_a_fault_ends_the_recordings_that_it_met(flash, monkeypatch):
     queue = flash.queue(batch_size=1)
-    queue.add(recording(6), ENGLISH)
-    other = queue.add(recording(1.5), ENGLISH)
+    failing, other = queue.add(recording(6), ENGLISH), queue.add(recording(1.5), ENGLISH)
     with monkeypatch.context() as patched:
         patched.setattr(CanaryNetwork, "encode", lambda network, features: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             queue.step()
+    assert failing not in queue
+    assert other in queue
     assert list(drained(queue)) == [other]
+    assert other not in queue
 
 
 def test_who_cancels_while_being_told_is_told_no_more_windows(flash):

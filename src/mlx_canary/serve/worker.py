@@ -135,7 +135,7 @@ class Worker:
         while not self._stopping:
             self._read_inbox(patient=not self._queue and not any(live.waiting for live in self._lives))
             self._give_turns(model)
-            self._step(model)
+            self._step()
 
     def _read_inbox(self, patient: bool) -> None:
         """Do what was asked; with nothing else to do, wait until something is."""
@@ -155,19 +155,19 @@ class Worker:
                 self._lives.remove(live)
                 live.fail(error)
 
-    def _step(self, model: CanaryModel) -> None:
+    def _step(self) -> None:
         if not self._queue:
             return
         n_before = self._queue.n_windows
         try:
             outcomes = self._queue.step()
         except Exception as error:
-            # Something that no recording should be able to cause; whose it was is not known. The server goes on.
+            # Something that no recording should be able to cause. The server goes on with the recordings that the queue
+            # still holds; where that is all of them, with none: the fault would come again in every step.
             _log.exception("A batch failed")
-            self._queue = model.queue(batch_size=self._batch_size)
-            works, self._works = list(self._works.values()), {}
-            for work in works:
-                _finish(work, error)
+            for ticket in [ticket for ticket in self._works if ticket not in self._queue] or list(self._works):
+                self._queue.cancel(ticket)
+                _finish(self._works.pop(ticket), error)
             return
         self._on_batch(self._queue.n_windows - n_before)
         for outcome in outcomes:

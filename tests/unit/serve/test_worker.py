@@ -11,6 +11,7 @@ from conftest import DATA, clip
 
 from mlx_canary import Audio, CanaryModel, PromptError, TranscriptionOptions
 from mlx_canary.errors import ModelNotFoundError
+from mlx_canary.network.canary import CanaryNetwork
 from mlx_canary.serve.worker import Work, Worker
 
 ENGLISH = TranscriptionOptions(language="en", channel=0)
@@ -25,8 +26,10 @@ def worker() -> Iterator[Worker]:
     assert not worker.alive
 
 
-def work(results: queue.Queue, options: TranscriptionOptions = ENGLISH, on_segment=lambda segment: None) -> Work:
-    return Work(Audio(clip("speech"), 16_000), options, on_segment, results.put)
+def work(
+    results: queue.Queue, options: TranscriptionOptions = ENGLISH, on_segment=lambda segment: None, seconds: int = 8
+) -> Work:
+    return Work(Audio(clip("speech")[: seconds * 16_000], 16_000), options, on_segment, results.put)
 
 
 def test_a_recording(worker, flash):
@@ -44,8 +47,6 @@ def test_an_option_that_is_wrong_is_that_request_s_alone(worker):
 
 
 def test_a_fault_in_a_batch_is_told_and_survived(worker, caplog):
-    """Whose fault it was is not known, so all that was in work fails; what comes later does not."""
-
     def faulty(segment):
         raise ZeroDivisionError("a fault of ours")
 
@@ -55,6 +56,25 @@ def test_a_fault_in_a_batch_is_told_and_survived(worker, caplog):
     assert "A batch failed" in caplog.text
     worker.submit(work(others))
     assert others.get(timeout=300).text
+
+
+def test_a_fault_in_a_batch_is_not_told_to_others(worker, monkeypatch):
+    """One window that failed was the end of all recordings in the server."""
+    encode = CanaryNetwork.encode
+
+    def fail_if_long(network, features):
+        if max(features.lengths) > 500:
+            raise ZeroDivisionError("a fault of ours")
+        return encode(network, features)
+
+    monkeypatch.setattr(CanaryNetwork, "encode", fail_if_long)
+    first, failing, other, ready = queue.Queue(), queue.Queue(), queue.Queue(), threading.Event()
+    worker.submit(work(first, on_segment=lambda segment: ready.wait(300), seconds=1))
+    worker.submit(work(failing))
+    worker.submit(work(other, seconds=3))  # in no batch with one so much longer or shorter
+    ready.set()
+    assert isinstance(failing.get(timeout=300), ZeroDivisionError)
+    assert other.get(timeout=300).text
 
 
 def test_what_was_cancelled_gives_no_result(worker):
