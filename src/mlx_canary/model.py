@@ -227,7 +227,8 @@ class CanaryModel:
             requests: Recordings with what is wanted of each.
             batch_size: How many windows are decoded at once, whichever recording they are of.
             on_segment: Called with each segment as soon as it is known, in the order of its recording.
-            journals: One for each recording: finished windows are taken from it, and noted in it.
+            journals: One for each recording: finished windows are taken from it, and noted in it; not with longform
+                "nemo".
         """
         if not isinstance(requests, Sequence) or not all(isinstance(r, tuple) and len(r) == 2 for r in requests):
             raise PromptError("The requests are not a list of pairs; give (recording, TranscriptionOptions) for each.")

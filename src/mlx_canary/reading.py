@@ -41,14 +41,19 @@ class Reader:
         self._model = model
         self._transcriber = transcriber
 
-    def check(self, options: TranscriptionOptions) -> None:
+    def check(self, options: TranscriptionOptions, journal: Journal | None) -> None:
         """Refuse what the checkpoint cannot do, before any sound is read.
 
         Raises:
-            PromptError: The checkpoint does not have a language, task or option.
+            PromptError: The checkpoint does not have a language, task or option, or a journal is given that could not
+                be kept.
         """
         if not isinstance(options, TranscriptionOptions):
             raise PromptError(f"Options are a {type(options).__name__}; expected TranscriptionOptions.")
+        if options.longform == "nemo" and journal is not None:
+            raise PromptError(
+                "longform='nemo' does what NeMo does: it has no windows for a journal. Give none with it."
+            )
         self._request_if_known(options)
 
     def blocks(self, audio: AudioSource, options: TranscriptionOptions) -> Generator[Samples, None, None]:

@@ -91,16 +91,16 @@ class TranscriptionQueue:
             audio: As for `CanaryModel.transcribe`. It is read while it is decoded, and must stay until then.
             options: What is wanted of it.
             on_segment: Called within `step` with each segment as soon as it is known, in order.
-            journal: Finished windows are taken from it, and noted in it.
+            journal: Finished windows are taken from it, and noted in it; not with longform "nemo".
 
         Returns:
             Its number, which `Outcome.index` and `cancel` name it by.
 
         Raises:
-            PromptError: The checkpoint does not have a language, task or option.
+            PromptError: The checkpoint does not have a language, task or option, or the journal could not be kept.
         """
         asked = options or TranscriptionOptions()
-        self._reader.check(asked)
+        self._reader.check(asked, journal)
         assembly, ticket = Assembly(1, on_segment), self._n_added
         pieces = self._reader.pieces(0, audio, asked, assembly, journal)
         self._open[ticket] = _Recording(ticket, pieces, assembly, journal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -24,6 +25,7 @@ from mlx_canary import (
 )
 from mlx_canary.config import LanguageConfig
 from mlx_canary.decoding.language import LanguageGuess
+from mlx_canary.longform.journal import Journal
 from mlx_canary.nemo_longform import transcribe_like_nemo
 from mlx_canary.requests import default_language, own_decoding, prompts_for, request_for, window_lengths
 
@@ -335,3 +337,35 @@ def test_nemos_way_with_silence_and_with_failures():
     assert "no such file" in str(missing.error)
     assert "leaves no room" in str(full.error)
     assert heard.transcript.text == "Hello, the weather is cold."
+
+
+def test_nemos_way_tells_each_recording_as_soon_as_it_is_done():
+    """Nothing came out before all were done, and an interruption lost all of them."""
+
+    class Unwanted(io.BytesIO):
+        def read(self, *_):
+            raise AssertionError("nobody asked for this one yet")
+
+    options = TranscriptionOptions(language="en", longform="nemo")
+    outcomes = model(FLASH).transcribe_each([(CHIRP, options), (Unwanted(), options)])
+    assert next(outcomes).transcript.text == "Hello, the weather is cold."
+
+
+def test_both_ways_in_one_call():
+    quiet, nemo = TranscriptionOptions(language="en"), TranscriptionOptions(language="en", longform="nemo")
+    requests = [(CHIRP, nemo), (SPEECH, quiet), (CHIRP, quiet), (SPEECH, nemo), (CHIRP, quiet)]
+    outcomes = list(model(FLASH).transcribe_each(requests))
+    assert [outcome.index for outcome in outcomes] == list(range(5))
+    assert [outcome.transcript for outcome in outcomes] == [
+        model(FLASH).transcribe(audio, options=options) for audio, options in requests
+    ]
+
+
+def test_nemos_way_keeps_no_journal(tmp_path):
+    """One was taken and never written."""
+    options = TranscriptionOptions(language="en", longform="nemo")
+    journal = Journal(tmp_path / "journal", {}, resume=False)
+    with pytest.raises(PromptError, match="no windows for a journal"):
+        next(model(FLASH).transcribe_each([(CHIRP, options)], journals=[journal]))
+    with pytest.raises(PromptError, match="no windows for a journal"):
+        model(FLASH).queue().add(CHIRP, options, journal=journal)
