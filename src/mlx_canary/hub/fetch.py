@@ -11,7 +11,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 import filelock
@@ -39,7 +39,8 @@ def fetch(model: HubModel, progress: Progress | None = None) -> Path:
 
     Args:
         model: From `hub_model`.
-        progress: Told what is being done, and the bytes of it: done, and in all.
+        progress: Told what is being done, and the bytes of it: done, and in all. What it raises ends the work; what was
+            downloaded so far is kept.
 
     Raises:
         ModelNotFoundError: There is no such model, or it cannot be downloaded or kept.
@@ -67,8 +68,10 @@ def _one_at_a_time(model: HubModel, progress: Progress) -> Iterator[None]:
             lock.acquire(timeout=0)
         except filelock.Timeout:
             logger.info("Another process is getting %s; waiting for it.", model)
-            progress(f"Waiting for another process that gets {model}", 0, 0)
-            lock.acquire()
+            while not lock.is_locked:
+                progress(f"Waiting for another process that gets {model}", 0, 0)  # each second, as it may want to stop
+                with suppress(filelock.Timeout):
+                    lock.acquire(timeout=1)
     except NotImplementedError:
         logger.info("%s has no locks, so the same model could be downloaded twice at once.", cache_folder())
     except OSError as error:

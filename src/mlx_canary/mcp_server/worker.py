@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Stopped(Exception):
-    """Nobody waits for the text any more."""
+    """Nobody waits for it any more."""
 
 
 class Worker:
@@ -34,12 +34,12 @@ class Worker:
     """
 
     def __init__(self, model: str, dtype: Literal["float32", "float16", "bfloat16"] | None = None) -> None:
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mlx")
-        self._model = self._thread.submit(CanaryModel.from_pretrained, model, dtype)
         self._closing = threading.Event()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mlx")
+        self._model = self._thread.submit(CanaryModel.from_pretrained, model, dtype, self._loading)
 
     def close(self) -> None:
-        """End the thread; what it is doing stops after the next windows."""
+        """End the thread; what it is doing stops after the next windows, or the next part of a model's download."""
         self._closing.set()
         self._thread.submit(leave_thread)
         self._thread.shutdown()
@@ -51,6 +51,12 @@ class Worker:
             CanaryError: It cannot be loaded.
         """
         return (await asyncio.wrap_future(self._model)).config
+
+    def _loading(self, what: str, done: int, total: int) -> None:
+        """A part of the model is downloaded or converted."""
+        if self._closing.is_set():
+            _log.info("Stopped: %s", what)
+            raise _Stopped
 
     async def transcribe(
         self, path: Path, options: TranscriptionOptions, report: Callable[[float], Awaitable[None]]

@@ -27,6 +27,7 @@ from mlx_canary.hub.cache import cached_models, find, n_bytes, unfinished
 from mlx_canary.hub.fetch import fetch
 from mlx_canary.hub.names import HubModel
 from mlx_canary.load_models import load_model, locate
+from mlx_canary.mcp_server.worker import Worker
 
 pytest_plugins = ["hub_fixtures"]
 
@@ -419,7 +420,46 @@ def test_waiting_for_another_is_told(hub: FakeHub) -> None:
     assert started.wait(10)
     fetch(FLASH, second)
     thread.join()
-    assert told.calls == [("Waiting for another process that gets nvidia/canary-180m-flash", 0, 0)]
+    assert set(told.calls) == {("Waiting for another process that gets nvidia/canary-180m-flash", 0, 0)}
+
+
+def test_who_waits_for_another_may_stop(hub: FakeHub) -> None:
+    """It waited however long the other took."""
+    started, given_up = threading.Event(), threading.Event()
+
+    def first(what: str, done: int, total: int) -> None:
+        started.set()
+        assert given_up.wait(60)
+
+    told = Told()
+
+    def second(what: str, done: int, total: int) -> None:
+        told(what, done, total)
+        if len(told.calls) == 2:
+            raise KeyboardInterrupt
+
+    thread = threading.Thread(target=fetch, args=(FLASH, first))
+    thread.start()
+    assert started.wait(10)
+    with pytest.raises(KeyboardInterrupt):
+        fetch(FLASH, second)
+    given_up.set()
+    thread.join()
+
+
+def test_a_server_that_is_closed_downloads_no_more(hub: FakeHub, caches: Path) -> None:
+    """An assistant that quit left a process behind that downloaded and converted the whole model."""
+    hub.silent = threading.Event()
+    worker = Worker("canary-180m-flash")
+    closing = threading.Thread(target=worker.close)
+    closing.start()
+    assert worker._closing.wait(10)
+    hub.silent.set()
+    closing.join()
+    assert len(hub.bodies) == 1
+    assert visible(caches / "ours") == []
+    fetch(FLASH)
+    assert hub.bodies[1].start > 0
 
 
 @pytest.mark.parametrize("damage", ["lacks its weights", "lacks a tokenizer", "has an old format", "is empty"])
