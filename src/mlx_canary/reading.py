@@ -45,8 +45,8 @@ class Reader:
         """Refuse what the checkpoint cannot do, before any sound is read.
 
         Raises:
-            PromptError: The checkpoint does not have a language, task or option, or a journal is given that could not
-                be kept.
+            PromptError: The checkpoint does not have a language, task or option, a language model cannot be used, or a
+                journal is given that could not be kept.
         """
         if not isinstance(options, TranscriptionOptions):
             raise PromptError(f"Options are a {type(options).__name__}; expected TranscriptionOptions.")
@@ -54,6 +54,8 @@ class Reader:
             raise PromptError(
                 "longform='nemo' does what NeMo does: it has no windows for a journal. Give none with it."
             )
+        if options.decoding is not None:
+            self._transcriber.prepare(options.decoding)
         self._request_if_known(options)
 
     def blocks(self, audio: AudioSource, options: TranscriptionOptions) -> Generator[Samples, None, None]:

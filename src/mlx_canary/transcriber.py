@@ -147,6 +147,14 @@ class Transcriber:
             else:
                 yield from self._alike(options, pieces, batch_size)
 
+    def prepare(self, options: DecodingOptions) -> None:
+        """Read and build what the search needs.
+
+        Raises:
+            PromptError: The language model cannot be used, or there are more beams than tokens.
+        """
+        self._decoder(options)
+
     def method(self, prompt: Prompt, times_from: TimesFrom | None) -> Literal["ctc", "inline", "attention"]:
         """Where the word times of such a text come from."""
         if (times_from or self._model.times_from) == "attention":

@@ -101,7 +101,13 @@ class TranscriptionQueue:
         """
         asked = options or TranscriptionOptions()
         self._reader.check(asked, journal)
-        assembly, ticket = Assembly(1, on_segment), self._n_added
+        ticket = self._n_added
+
+        def tell(segment: Segment) -> None:
+            if on_segment is not None and ticket in self._open:  # it may cancel between two of them
+                on_segment(segment)
+
+        assembly = Assembly(1, tell)
         pieces = self._reader.pieces(0, audio, asked, assembly, journal)
         self._open[ticket] = _Recording(ticket, pieces, assembly, journal)
         self._new.append(self._open[ticket])
@@ -184,7 +190,9 @@ class TranscriptionQueue:
             if len(batch) + len(drawn) == self._batch_size:
                 break
             if recording in self._new and recording.next is None:
-                recording.read()
+                recording.read()  # which may tell somebody a silent segment
+            if recording.ticket not in self._open:
+                continue
             if recording.next is not None and not _are_alike(recording.next, [p for _, p in (*batch, *drawn)]):
                 continue
             (self._new if recording in self._new else self._waiting).remove(recording)

@@ -7,9 +7,17 @@ import re
 
 import numpy as np
 import pytest
-from conftest import clip
+from conftest import DATA, clip
 
-from mlx_canary import Audio, AudioError, PromptError, TranscriptionOptions
+from mlx_canary import (
+    Audio,
+    AudioError,
+    DecodingOptions,
+    LanguageModel,
+    PromptError,
+    TranscriptionOptions,
+    load_audio,
+)
 from mlx_canary.network.canary import CanaryNetwork
 
 RATE = 16_000
@@ -160,3 +168,36 @@ def test_a_recording_that_cannot_be_read_takes_no_other_with_it(flash):
             problems.append(error)
     assert sorted(found) == good
     assert len(problems) == 1
+
+
+def test_who_cancels_while_a_silent_beginning_is_told_harms_nobody(demo):
+    """Silent windows wait for the language that is found after them; with them a recording is told while it is read."""
+    speech = load_audio(DATA / "demo" / "de_kokoro_1.flac").samples
+    late = Audio(np.concatenate([np.zeros(40 * RATE, np.float32), speech]), RATE)
+    automatic = TranscriptionOptions(language="auto")
+    queue = demo.queue()
+    other = queue.add(late, automatic)
+    told = []
+
+    def cancel(segment):
+        told.append(segment)
+        queue.cancel(ticket)
+
+    ticket = queue.add(late, automatic, on_segment=cancel)
+    found = drained(queue)
+    assert len(told) == 1
+    assert list(found) == [other]
+    assert found[other].transcript.text
+
+
+def test_a_search_that_is_not_possible_is_refused_before_others_are_decoded(flash):
+    """All that were decoded with it were lost."""
+    queue = flash.queue()
+    good = queue.add(recording(2), ENGLISH)
+    missing = DecodingOptions(language_model=LanguageModel("missing.arpa"))
+    bad = TranscriptionOptions(language="en", decoding=missing)
+    with pytest.raises(PromptError, match=r"missing\.arpa"):
+        queue.add(recording(2), bad)
+    assert list(drained(queue)) == [good]
+    with pytest.raises(PromptError, match=r"missing\.arpa"):
+        next(iter(flash.transcribe_each([(recording(2), ENGLISH), (recording(2), bad)])))
