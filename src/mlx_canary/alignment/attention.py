@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from mlx_canary.alignment.layout import expected_lengths, lay_words
+from mlx_canary.alignment.layout import Float64s, Int64s, expected_lengths, lay_words
 from mlx_canary.alignment.pauses import pause_odds
 from mlx_canary.alignment.words import settle_times
 from mlx_canary.backend import mx
@@ -21,9 +20,6 @@ from mlx_canary.network.canary import CanaryNetwork
 from mlx_canary.network.cross_attention import cross_attention
 from mlx_canary.text.tokenizer import CanaryTokenizer
 from mlx_canary.types import Audio, EncoderOutput, Word
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 _HEADS = 8  # at most
 _WORSE = 0.5  # heads with less than this share of the best head's score are left out
@@ -65,7 +61,7 @@ def attention_words(
 
 def place_words(
     texts: list[str],
-    word_of: Ints,
+    word_of: Int64s,
     network: CanaryNetwork,
     encoded: EncoderOutput,
     prompt: Sequence[int],
@@ -103,7 +99,7 @@ def place_words(
     return settle_times(texts, starts, [float(frame) * frame_duration for frame in ends], audio.duration)
 
 
-def words_of_tokens(tokens: Sequence[int], tokenizer: CanaryTokenizer) -> tuple[list[str], Ints]:
+def words_of_tokens(tokens: Sequence[int], tokenizer: CanaryTokenizer) -> tuple[list[str], Int64s]:
     """The words of a text, and for each token (U,) which of them it belongs to, -1 for special tokens.
 
     A special token parts words, as in the texts with time tokens that some checkpoints write, but for the unknown one.
@@ -129,7 +125,7 @@ def words_of_tokens(tokens: Sequence[int], tokenizer: CanaryTokenizer) -> tuple[
     return words, np.minimum(word_of, len(words) - 1)
 
 
-def _used_heads(weights: Floats, heads: Collection[tuple[int, int]] | None) -> Floats:
+def _used_heads(weights: Float64s, heads: Collection[tuple[int, int]] | None) -> Float64s:
     """Attention (layers, H, U, S) -> of the used heads (h, U, S), each times its share in the sum."""
     if heads is None:
         flat = weights.reshape(-1, *weights.shape[2:])
@@ -144,7 +140,7 @@ def _used_heads(weights: Floats, heads: Collection[tuple[int, int]] | None) -> F
     return np.stack([weights[layer, head] for layer, head in heads]) / len(heads)
 
 
-def head_shares(weights: Floats) -> Floats:
+def head_shares(weights: Float64s) -> Float64s:
     """How much each head is to count, from attention (h, U, S) alone: (h,), summing to one.
 
     A head's score is the attention along its best way forward through the recording, on which every frame belongs to
@@ -160,11 +156,11 @@ def head_shares(weights: Floats) -> Floats:
         best += weights[:, :, s]
     score = best[:, -1]
     score = np.where(score >= max(_WORSE * score.max(), np.sort(score)[-min(_HEADS, h)]), score, 0.0)
-    shares: Floats = score / score.sum()
+    shares: Float64s = score / score.sum()
     return shares
 
 
-def word_evidence(weights: Floats, word_of: Ints, n_words: int) -> Floats:
+def word_evidence(weights: Float64s, word_of: Int64s, n_words: int) -> Float64s:
     """Attention (h, U, S) whose heads are weighted by their shares -> log-probability of each word at a frame, (W, S).
 
     Of a word's tokens the one that looks at a frame hardest counts, so that words of many tokens have no advantage.
@@ -172,5 +168,5 @@ def word_evidence(weights: Floats, word_of: Ints, n_words: int) -> Floats:
     attention = np.full((n_words, weights.shape[-1]), _FLOOR)
     for word in np.unique(word_of):
         attention[word] += weights[:, word_of == word].max(axis=1).sum(axis=0)
-    evidence: Floats = np.log(attention / attention.sum(axis=0))
+    evidence: Float64s = np.log(attention / attention.sum(axis=0))
     return evidence

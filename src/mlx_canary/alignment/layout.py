@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+Float64s = npt.NDArray[np.float64]
+Int64s = npt.NDArray[np.int64]
 
 _EVIDENCE = 0.5  # weight; neighbouring frames repeat each other
 _SPREAD = 0.5  # deviation of the logarithm of a word's length
@@ -20,7 +20,7 @@ _LONGEST = 50  # frames of a word
 _NEVER = -1e12
 
 
-def lay_words(evidence: Floats, pauses: Floats, expected: Floats) -> tuple[Ints, Ints]:
+def lay_words(evidence: Float64s, pauses: Float64s, expected: Float64s) -> tuple[Int64s, Int64s]:
     """The most likely frames of every word.
 
     Time is words x frames x 50, memory words x frames.
@@ -39,7 +39,7 @@ def lay_words(evidence: Floats, pauses: Floats, expected: Floats) -> tuple[Ints,
     lengths = np.arange(1, min(_LONGEST, S) + 1)
     begins = np.arange(S + 1)[:, None] - lengths  # (S + 1, lengths): where a word that ends there began
     best = np.where(np.arange(S + 1) > 0, pause - _PAUSE, 0.0)  # of all that comes before a frame
-    came: list[tuple[Ints, Ints]] = []
+    came: list[tuple[Int64s, Int64s]] = []
     for row, length in zip(evidence, expected, strict=True):
         word = _sums(_EVIDENCE * row + speech)
         prior = -0.5 * (np.log(lengths / length) / _SPREAD) ** 2
@@ -51,7 +51,7 @@ def lay_words(evidence: Floats, pauses: Floats, expected: Floats) -> tuple[Ints,
     return _trace(came, S)
 
 
-def _with_pause(ended: Floats, pause: Floats) -> tuple[Floats, Ints]:
+def _with_pause(ended: Float64s, pause: Float64s) -> tuple[Float64s, Int64s]:
     """The best score before each frame when a pause may follow the word, and where the word then ended."""
     score = ended - pause
     highest = np.maximum.accumulate(score)
@@ -61,7 +61,7 @@ def _with_pause(ended: Floats, pause: Floats) -> tuple[Floats, Ints]:
     return np.where(use, paused, ended), np.where(use, np.concatenate([[0], where[:-1]]), np.arange(len(ended)))
 
 
-def _trace(came: list[tuple[Ints, Ints]], frame: int) -> tuple[Ints, Ints]:
+def _trace(came: list[tuple[Int64s, Int64s]], frame: int) -> tuple[Int64s, Int64s]:
     firsts, ends = np.zeros(len(came), np.int64), np.zeros(len(came), np.int64)
     for w in range(len(came) - 1, -1, -1):
         lengths, ended = came[w]
@@ -70,12 +70,12 @@ def _trace(came: list[tuple[Ints, Ints]], frame: int) -> tuple[Ints, Ints]:
     return firsts, ends
 
 
-def _sums(values: Floats) -> Floats:
+def _sums(values: Float64s) -> Float64s:
     """(S,) -> (S + 1,) sums of the first 0, 1, ... values."""
     return np.concatenate([[0.0], np.cumsum(values)])
 
 
-def expected_lengths(texts: list[str], n_speech: int, longest_character: float) -> Floats:
+def expected_lengths(texts: list[str], n_speech: int, longest_character: float) -> Float64s:
     """How many frames each word may last, if those with speech are shared out by characters.
 
     Args:
@@ -86,5 +86,5 @@ def expected_lengths(texts: list[str], n_speech: int, longest_character: float) 
     # What a word takes however short it is, in characters.
     characters = np.array([len(text) + 1.5 for text in texts])
     pace = min(n_speech / characters.sum(), longest_character)
-    lengths: Floats = np.maximum(1.0, characters * pace)
+    lengths: Float64s = np.maximum(1.0, characters * pace)
     return lengths

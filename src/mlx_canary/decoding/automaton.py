@@ -19,7 +19,7 @@ import numpy.typing as npt
 from mlx_canary.decoding.fusion import Scores
 
 ROOT = 0
-Ints = npt.NDArray[np.int32]
+Int32s = npt.NDArray[np.int32]
 
 
 class Arc(NamedTuple):
@@ -46,9 +46,9 @@ class BackoffAutomaton:
     ) -> None:
         arcs = sorted(arcs)
         sources = np.array([arc.source for arc in arcs], np.int32)
-        self._tokens: Ints = np.array([arc.token for arc in arcs], np.int32)
+        self._tokens: Int32s = np.array([arc.token for arc in arcs], np.int32)
         self._scores: Scores = np.array([arc.score for arc in arcs], np.float32)
-        self._targets: Ints = np.array([arc.target for arc in arcs], np.int32)
+        self._targets: Int32s = np.array([arc.target for arc in arcs], np.int32)
         self._first = np.searchsorted(sources, np.arange(len(backoff_to) + 1)).tolist()
         self._backoff_to = list(backoff_to)
         self._backoff_scores = list(backoff_scores)
