@@ -1,4 +1,4 @@
-"""Our own policy: a window that grows until a pause, and words that are fixed when two decodings in a row share them.
+"""Our own policy: a window that grows until a pause; words that two decodings in a row share are fixed, but the last.
 
 Samples in, tokens out. What is fixed is not decoded again but read in one pass; what was only drafted is guessed again
 in the same pass, so that a step costs one pass of the encoder, one of the decoder, and a few more for what is new. The
@@ -18,7 +18,7 @@ from mlx_canary.decoding.loops import find_loop
 from mlx_canary.load_models import LoadedModel
 from mlx_canary.streaming.decoder import StreamDecoder
 from mlx_canary.streaming.options import StreamingOptions
-from mlx_canary.streaming.policies import NOTHING
+from mlx_canary.streaming.policies import NOTHING, last_word
 
 
 class Agreement:
@@ -43,7 +43,8 @@ class Agreement:
             before = self._n_decoded
             self._n_decoded += self._chunk
             found = self._decode(self._samples[: self._n_decoded])
-            self.n_fixed = max(self.n_fixed, self._n_agreed(found))
+            # The last shared word may go on, and a full stop after it may be there because the sound stops.
+            self.n_fixed = max(self.n_fixed, last_word(self._model, found[: self._n_agreed(found)]))
             # Words shared with the decoding before were heard in the sound that it had.
             self.n_heard = before
             self.tokens = found

@@ -17,7 +17,7 @@ class StreamingOptions:
 
     Attributes:
         policy: "windowed" decodes a window that grows until a pause, and fixes the words that two decodings in a row
-            share; "alignatt" and "waitk" are NeMo's.
+            share, but the last; "alignatt" and "waitk" are NeMo's.
         chunk: Seconds of new sound from one decoding to the next.
         left: Seconds before the chunk that are heard again; NeMo's policies only.
         right: Seconds after the chunk that are heard with it; NeMo's policies only.

@@ -37,7 +37,7 @@ class Policy(Protocol):
 
     @property
     def n_fixed(self) -> int:
-        """How many of them will not change."""
+        """How many of them will not change: whole words, as long as there may be more."""
 
     @property
     def n_heard(self) -> int:
@@ -91,8 +91,8 @@ class NemoPolicy(ABC):
 
     @property
     def n_fixed(self) -> int:
-        """All of them are."""
-        return len(self._decoder.ids) - self._n_prompt
+        """No token is taken back, but the last word may go on."""
+        return len(self.tokens) if self.stopped else last_word(self._model, self.tokens)
 
     def feed(self, samples: Samples) -> None:
         """Make every step for which there is enough sound, and more after it: the last step is another.
@@ -210,6 +210,11 @@ class AlignAtt(NemoPolicy):
     def _dropped(self) -> bool:
         """Whether old sound has left the buffer."""
         return self.n_steps * self._chunk > self._left + self._chunk
+
+
+def last_word(model: LoadedModel, tokens: Sequence[int]) -> int:
+    """Which of the tokens begins the last word; 0 if none does."""
+    return max((n for n, token in enumerate(tokens) if model.tokenizer.piece(token).startswith("▁")), default=0)
 
 
 def smoothed_last_row(attention: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -39,7 +39,7 @@ class Update:
     """The text of a stream so far.
 
     Attributes:
-        committed: What will not change. Every later one begins with it.
+        committed: What will not change. Every later one begins with it; a comma or an ending may follow its last word.
         draft: What follows it for the moment.
     """
 
@@ -236,16 +236,9 @@ class StreamingSession:
 
     def _update(self) -> Update:
         tokens = self._policy.tokens
-        n_whole = self._n_whole(tokens, self._policy.n_fixed)
-        fixed, whole = self._decoded(tokens[:n_whole]), self._decoded(tokens)
+        fixed, whole = self._decoded(tokens[: self._policy.n_fixed]), self._decoded(tokens)
         committed = " ".join(filter(None, (self._text, fixed)))
         return Update(committed, whole[len(fixed) :].strip())
-
-    def _n_whole(self, tokens: list[int], n_fixed: int) -> int:
-        """Fixed tokens up to the last one that begins a word: that word may go on."""
-        tokenizer = self._model.tokenizer
-        starts = [n for n in range(n_fixed) if tokenizer.piece(tokens[n]).startswith("▁")]
-        return starts[-1] if starts else 0
 
 
 _POLICIES: dict[str, Callable[..., Policy]] = {"windowed": Agreement, "alignatt": AlignAtt, "waitk": WaitK}

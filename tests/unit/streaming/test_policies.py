@@ -74,6 +74,40 @@ def test_agreement_keeps_what_two_decodings_share():
     assert found.tokens[: len(fixed)] == fixed
 
 
+class Hearing(StreamDecoder):
+    """A decoder with one text for each decoding: what it is sure of whatever the sound."""
+
+    texts = ()  # of ids
+
+    def __init__(self, model, prompt):
+        super().__init__(model, prompt)
+        self.text = [*next(Hearing.texts), model.tokenizer.eos_id]
+
+    def follow(self, guess):
+        ids = [*self.ids[len(PROMPT) :], *guess]
+        return [self.after(ids[: len(ids) - len(guess) + n]) for n in range(len(guess) + 1)]
+
+    def after(self, ids):
+        return self.text[len(ids)] if self.text[: len(ids)] == ids else self.text[-1]
+
+
+def test_agreement_leaves_the_last_word_open(monkeypatch):
+    """Two decodings take the end of the sound for the end of a sentence: nobody could go on after a full stop that is
+    fixed. And a word that is fixed may be followed by a comma.
+    """
+    tokenizer = loaded("canary2-flash").tokenizer
+    heard = ["The stars.", "The stars.", "The stars count us.", "The stars count us.", "The stars count, as we do."]
+    monkeypatch.setattr(Hearing, "texts", iter([tokenizer.encode(text, "en") for text in heard]))
+    monkeypatch.setattr("mlx_canary.streaming.agreement.StreamDecoder", Hearing)
+    found = Agreement(loaded("canary2-flash"), PROMPT, StreamingOptions(chunk=1.0))
+    fixed = []
+    for text in heard:
+        found.feed(np.zeros(16_000 + (not fixed), np.float32))
+        assert tokenizer.decode(found.tokens).strip() == text
+        fixed.append(tokenizer.decode(found.tokens[: found.n_fixed]).strip())
+    assert fixed == ["", "The", "The", "The stars count", "The stars count"]
+
+
 def test_agreement_in_one_piece_is_greedy_search():
     model = loaded("canary2-flash")
     found = Agreement(model, PROMPT, StreamingOptions(chunk=60))

@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from conftest import clip
+from conftest import DATA, clip
 
-from mlx_canary import Audio, AudioError, PromptError, StreamingOptions, load_audio
+from mlx_canary import Audio, AudioError, CanaryModel, PromptError, StreamingOptions, load_audio
 from mlx_canary.network.canary import CanaryNetwork
 
 RATE = 16_000
@@ -41,6 +41,16 @@ def test_a_draft_follows_what_is_committed(flash):
     updates, _ = streamed(flash.stream(language="en"), clip("speech"))
     assert any(update.draft for update in updates)
     assert not any(update.draft.startswith(" ") or update.committed.endswith(" ") for update in updates)
+
+
+def test_what_may_change_is_not_fixed():
+    """A draft that ended in a full stop twice was the end of the text, whatever was said after it."""
+    samples = load_audio(DATA / "demo/en_kokoro_1.flac").samples
+    model = CanaryModel.from_pretrained("demo")
+    updates, transcript = streamed(model.stream(language="en"), samples)
+    assert any(update.draft.endswith("leaves.") for update in updates)
+    assert transcript.text == model.transcribe(Audio(samples, RATE), language="en").text
+    assert "leaves from platform" in transcript.text
 
 
 def test_only_whole_words_are_committed(flash):
