@@ -139,12 +139,15 @@ class StreamingSession:
             self.finish()
 
     def _hear(self, samples: Samples) -> None:
-        """Go through the sound in steps of one size."""
+        """Go through the sound in steps of one size.
+
+        Where Ctrl-C or an error ends a step, its sound is taken already: whoever goes on or finishes hears it once.
+        """
         self._waiting = np.concatenate([self._waiting, samples])
-        n_hops = len(self._waiting) // self._hop
-        for n in range(n_hops):
-            self._advance(self._waiting[n * self._hop : (n + 1) * self._hop])
-        self._waiting = self._waiting[n_hops * self._hop :].copy()
+        while len(self._waiting) >= self._hop:
+            hop, self._waiting = self._waiting[: self._hop], self._waiting[self._hop :]
+            self._advance(hop)
+        self._waiting = self._waiting.copy()
 
     def _advance(self, hop: Samples) -> None:
         self._active += self._meter.hear(hop)
@@ -191,8 +194,8 @@ class StreamingSession:
         """
         n_new = len(self._sound) - self._n_fed
         if self._has_speech and (self._quiet < _BREATH or n_new >= self._options.chunk * self._rate):
-            self._policy.feed(self._sound[self._n_fed :])
-            self._n_fed = len(self._sound)
+            new, self._n_fed = self._sound[self._n_fed :], len(self._sound)
+            self._policy.feed(new)
 
     def _drop_lead(self) -> None:
         """Forget what was before the first sound of speech."""
@@ -224,7 +227,8 @@ class StreamingSession:
         policy = self._policy
         if not policy.stopped:
             policy.cut(n_samples)
-            policy.finish(self._sound[self._n_fed : n_samples])
+            rest, self._n_fed = self._sound[min(self._n_fed, n_samples) : n_samples], n_samples
+            policy.finish(rest)
         text = self._decoded(policy.tokens)
         if text:
             start, end = self._first / self._rate, (self._first + n_samples) / self._rate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import pairwise
 
 import numpy as np
@@ -104,6 +105,35 @@ def test_nothing_is_decoded_after_a_segment_has_ended(flash, monkeypatch):
     assert streamed_until[-1].committed == update.committed == SPEECH_TEXT
     assert update.draft == ""
     assert len(heard) == n_decoded
+
+
+@pytest.mark.parametrize("policy", ["windowed", "alignatt", "waitk"])
+@pytest.mark.parametrize("block", [RATE // 10, 15 * RATE])
+def test_sound_is_heard_once_whatever_interrupts(flash, monkeypatch, policy, block):
+    """After Ctrl-C in the middle of a block its beginning was heard again by `finish`."""
+    samples = np.concatenate([clip("speech"), silence(2), clip("speech")])
+    expected = len(samples) / RATE
+    encode, n_calls = CanaryNetwork.encode, 0
+
+    def interrupted(*arguments):
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls % 3 == 0:
+            raise KeyboardInterrupt
+        return encode(*arguments)
+
+    session = flash.stream(language="en", policy=policy)
+    monkeypatch.setattr(CanaryNetwork, "encode", interrupted)
+    for start in range(0, len(samples), block):
+        with suppress(KeyboardInterrupt):
+            session.add_audio(samples[start : start + block])
+    monkeypatch.setattr(CanaryNetwork, "encode", encode)
+    transcript = session.finish()
+    assert transcript.duration == pytest.approx(expected, abs=1 / RATE)
+    assert transcript.text.count("Good morning") == 2
+    if policy == "windowed":
+        assert transcript.text == f"{SPEECH_TEXT} {SPEECH_TEXT}"
+    assert all(before.end <= after.start for before, after in pairwise(transcript.segments))
 
 
 def test_no_sound_at_all(flash):
