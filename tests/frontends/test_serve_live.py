@@ -72,6 +72,11 @@ class Live:
         self.send("session.update", session={"type": "transcription", "audio": {"input": settings}})
         self.until("session.updated")
 
+    def update(self, **settings) -> dict:
+        """Some settings of the sound; all of them, as they are then."""
+        self.send("session.update", session={"audio": {"input": settings}})
+        return self.until("session.updated")["session"]["audio"]["input"]
+
     def items(self) -> dict[str, list[dict]]:
         """The text events of each item."""
         found: dict[str, list[dict]] = {}
@@ -163,6 +168,39 @@ def test_the_older_shape_and_another_language(server, demo):
     stream = demo.stream(language="en", target_lang="de")
     stream.add_audio(Audio(samples, 24_000))
     assert found == stream.finish().text
+
+
+def test_settings_that_are_not_named_stay(server, demo):
+    """Each update began with the defaults: after one for the pauses, German at 16 kHz was heard as English at 24."""
+    samples = pcm("de_kokoro_1.flac")
+    with session(server) as live:
+        live.update(format={"type": "audio/pcm", "rate": RATE}, transcription={"language": "de", "pnc": False})
+        live.update(turn_detection={"silence_duration_ms": 900})
+        live.send("transcription_session.update", session={"turn_detection": None})
+        found = live.until("transcription_session.updated")["session"]["audio"]["input"]
+        assert (found["format"]["rate"], found["turn_detection"]) == (RATE, None)
+        found = live.update(transcription={"pnc": True, "language": None})["transcription"]
+        assert (found["pnc"], found["language"]) == (True, None)
+        live.update(transcription={"language": "de"})
+        live.append(samples)
+        live.send("input_audio_buffer.commit")
+        assert live.until(f"{PREFIX}.completed")["transcript"] == " ".join(offline(demo, samples, "de"))
+
+
+def test_settings_that_do_not_change_end_nothing(server, demo):
+    """Nor do those that are refused: their rate counted all the same, and all sound after them was an error."""
+    samples = pcm("en_pico_1.flac")
+    with session(server) as live:
+        live.configure("en")
+        for third in np.array_split(samples, 3):
+            live.append(third)
+            live.configure("en")
+            wrong = {"format": {"rate": 8_000}, "transcription": {"language": "ja"}}
+            live.send("session.update", session={"audio": {"input": wrong}})
+            assert "'ja'" in live.until("error")["error"]["message"]
+        live.send("input_audio_buffer.commit")
+        live.until(f"{PREFIX}.completed")
+        check_items(live, [" ".join(offline(demo, samples, "en"))])
 
 
 def test_sound_that_is_taken_back(server, demo):

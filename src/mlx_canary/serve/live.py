@@ -52,10 +52,9 @@ class Sound:
 
 @dataclass(frozen=True, slots=True)
 class Configure:
-    """Other settings; what is said until now is an item of its own."""
+    """Settings that were checked; if they are other ones, what is said until now is an item of its own."""
 
     session: Session
-    event_id: str | None
     answer: str
 
 
@@ -135,7 +134,7 @@ class LiveSession:
             if isinstance(order, Sound):
                 self._hear(model, order)
             elif isinstance(order, Configure):
-                self._configure(model, order)
+                self._configure(order)
             elif isinstance(order, Commit):
                 self._commit(order)
             elif isinstance(order, Clear):
@@ -182,6 +181,14 @@ class LiveSession:
         self._heard += sound.seconds
         self._report(self._stream.add_audio(Audio(sound.samples, sound.rate)))
 
+    def check(self, model: CanaryModel, session: Session) -> None:
+        """Refuse settings that the model cannot follow; any thread, because nothing is computed.
+
+        Raises:
+            PromptError: It does not have that language or option, or the prompt is too long.
+        """
+        self._open(model, session)
+
     def _open(self, model: CanaryModel, session: Session) -> StreamingSession:
         asked, detection = session.audio.input.transcription, session.audio.input.turn_detection
         options = StreamingOptions() if detection is None else StreamingOptions(pause=_pause(detection))
@@ -194,9 +201,8 @@ class LiveSession:
             options=options,
         )
 
-    def _configure(self, model: CanaryModel, order: Configure) -> None:
-        self._open(model, order.session)  # refuses what the model cannot do, before anything changes
-        if self._heard:
+    def _configure(self, order: Configure) -> None:
+        if self._heard and order.session != self._session:
             self._end_stream()
         self._session = order.session
         self._tell({"type": order.answer, "session": order.session.model_dump()})

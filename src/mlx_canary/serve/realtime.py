@@ -16,19 +16,19 @@ from fastapi import APIRouter, WebSocket
 from pydantic import ValidationError
 
 from mlx_canary.audio.samples import to_float
+from mlx_canary.errors import CanaryError
 from mlx_canary.serve.failures import RequestError, refuse
 from mlx_canary.serve.live import Clear, Commit, Configure, Finish, LiveSession, Sound
 from mlx_canary.serve.logs import note
 from mlx_canary.serve.models import check_model
 from mlx_canary.serve.realtime_events import (
     CLIENT_EVENT,
-    RATE,
     Append,
     OldSessionUpdate,
     Session,
     SessionUpdate,
     failed,
-    new_shape,
+    merged,
 )
 from mlx_canary.serve.realtime_events import Clear as ClearEvent
 from mlx_canary.serve.state import State, state_of
@@ -80,10 +80,10 @@ class _Conversation:
         self._state, self._websocket = state, websocket
         self._loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self._rate, self._half = RATE, b""
+        self._session, self._half = Session(), b""
         self._n_wrong = 0  # events since the last one that was right
         self.received = 0.0
-        self._live = LiveSession(state.default_language, Session(), self._tell)
+        self._live = LiveSession(state.default_language, self._session, self._tell)
 
     async def run(self) -> None:
         """Until the client goes, says nothing for long, or the server stops."""
@@ -92,7 +92,7 @@ class _Conversation:
         receiving = asyncio.ensure_future(self._receive())
         stopping = asyncio.ensure_future(self._state.stopping.wait())
         created = {"id": f"sess_{secrets.token_hex(10)}", "expires_at": int(time.time() + self._left())}
-        self._events.put_nowait({"type": "session.created", "session": {**Session().model_dump(), **created}})
+        self._events.put_nowait({"type": "session.created", "session": {**self._session.model_dump(), **created}})
         tasks = (sending, receiving, stopping)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -187,19 +187,21 @@ class _Conversation:
         self._state.worker.wake()
 
     def _update(self, event: SessionUpdate | OldSessionUpdate) -> None:
-        old = isinstance(event, OldSessionUpdate)
-        session = new_shape(event.session) if isinstance(event, OldSessionUpdate) else event.session
+        session = merged(self._session, event)
         name = session.audio.input.transcription.model
         try:
             if name is not None:
                 check_model(self._state, name)
+            self._live.check(self._state.model, session)
         except RequestError as error:
             self._refuse(error.code, error.message, event.event_id, "session")
-            return
-        self._rate, self._half = session.audio.input.format.rate, b""
-        self._live.put(
-            Configure(session, event.event_id, "transcription_session.updated" if old else "session.updated")
-        )
+        except CanaryError as error:
+            self._refuse("invalid_option", str(error), event.event_id, "session")
+        else:
+            if session != self._session:  # a new item begins, and with a whole sample
+                self._session, self._half = session, b""
+            old = isinstance(event, OldSessionUpdate)
+            self._live.put(Configure(session, "transcription_session.updated" if old else "session.updated"))
 
     def _append(self, event: Append) -> None:
         try:
@@ -209,7 +211,8 @@ class _Conversation:
             return
         n_whole = len(data) // 2 * 2
         self._half = data[n_whole:]
-        sound = Sound(to_float(np.frombuffer(data[:n_whole], "<i2")), self._rate)
+        rate = self._session.audio.input.format.rate
+        sound = Sound(to_float(np.frombuffer(data[:n_whole], "<i2")), rate)
         self.received += sound.seconds
         if n_whole:
             self._live.put(sound)

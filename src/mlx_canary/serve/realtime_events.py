@@ -78,7 +78,7 @@ class _Event(_Part):
 
 
 class SessionUpdate(_Event):
-    """Other settings, from now on."""
+    """Settings for what comes; those that are not named stay as they are."""
 
     type: Literal["session.update"]
     session: Session
@@ -114,10 +114,28 @@ ClientEvent = SessionUpdate | OldSessionUpdate | Append | Commit | Clear
 CLIENT_EVENT: TypeAdapter[ClientEvent] = TypeAdapter(Annotated[ClientEvent, Field(discriminator="type")])
 
 
-def new_shape(old: _OldSession) -> Session:
-    """The older shape in the newer one."""
-    settings = _Input(transcription=old.input_audio_transcription, turn_detection=old.turn_detection)
-    return Session(audio=_Audio(input=settings))
+def merged(before: Session, event: SessionUpdate | OldSessionUpdate) -> Session:
+    """The settings after an event: what it does not name stays as it was."""
+    given = event.session.model_dump(exclude_unset=True)
+    if isinstance(event, OldSessionUpdate):
+        given = _new_shape(given)
+    return Session.model_validate(_with(before.model_dump(), given))
+
+
+def _with(before: Any, given: Any) -> Any:
+    """A value after another was given for it; of two objects, name by name."""
+    if not (isinstance(before, dict) and isinstance(given, dict)):
+        return given
+    return {**before, **{name: _with(before.get(name), value) for name, value in given.items()}}
+
+
+def _new_shape(old: dict[str, Any]) -> dict[str, Any]:
+    """Settings of the older shape in the newer one."""
+    names = {"input_audio_transcription": "transcription", "turn_detection": "turn_detection"}
+    settings = {new: old[name] for name, new in names.items() if name in old}
+    if "input_audio_format" in old:
+        settings["format"] = AudioFormat().model_dump()
+    return {"audio": {"input": settings}}
 
 
 def delta(item_id: str, text: str) -> dict[str, Any]:
