@@ -215,6 +215,20 @@ def test_sound_that_is_taken_back(server, demo):
         assert live.until(f"{PREFIX}.completed")["transcript"] == " ".join(offline(demo, samples, "en"))
 
 
+@pytest.mark.parametrize("end", ["clear", "commit"])
+def test_half_a_sample(server, demo, end):
+    """It was the first half of what came next: one byte too many, and all sound after it was noise."""
+    samples = pcm("en_kokoro_2.flac")
+    with session(server) as live:
+        live.configure("en")
+        live.send("input_audio_buffer.append", audio=base64.b64encode(bytes(3201)).decode())
+        live.send(f"input_audio_buffer.{end}")
+        live.append(samples)
+        live.send("input_audio_buffer.commit")
+        found = [live.until(f"{PREFIX}.completed")["transcript"] for _ in range(2 if end == "commit" else 1)]
+        assert found[-1] == " ".join(offline(demo, samples, "en"))
+
+
 @pytest.mark.parametrize(
     ("event", "code", "message"),
     [

@@ -183,6 +183,7 @@ class _Conversation:
         elif isinstance(event, Append):
             self._append(event)
         else:
+            self._half = b""  # nothing is left of what was sent, half a sample neither
             self._live.put(Clear() if isinstance(event, ClearEvent) else Commit(event.event_id))
         self._state.worker.wake()
 
