@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
@@ -74,8 +75,28 @@ def _tell(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
         loop.call_soon_threadsafe(call)
 
 
-async def while_wanted(request: Request, work: Awaitable[T], timeout: float) -> T:
-    """Do it as long as the client is there, within a time.
+class Deadline:
+    """When the time of a request is over.
+
+    Args:
+        limit: Seconds from now.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self._limit, self._end = limit, time.monotonic() + limit
+
+    @property
+    def seconds_left(self) -> float:
+        """Until then; 0 from then on."""
+        return max(0.0, self._end - time.monotonic())
+
+    def error(self) -> RequestError:
+        """What the client is told then."""
+        return RequestError(504, "timeout", f"The answer took longer than this server's limit of {self._limit:g} s.")
+
+
+async def while_wanted(request: Request, work: Awaitable[T], deadline: Deadline) -> T:
+    """Do it as long as the client is there, within its time.
 
     Raises:
         ClientGone: The client went away; the work was cancelled.
@@ -83,12 +104,12 @@ async def while_wanted(request: Request, work: Awaitable[T], timeout: float) -> 
     """
     task, gone = asyncio.ensure_future(work), asyncio.ensure_future(disconnected(request.receive))
     try:
-        await asyncio.wait((task, gone), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((task, gone), timeout=deadline.seconds_left, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
         if gone.done():
             raise ClientGone
-        raise RequestError(504, "timeout", f"There was no answer within this server's limit of {timeout:g} s.")
+        raise deadline.error()
     finally:
         gone.cancel()
         task.cancel()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -19,7 +18,7 @@ from mlx_canary.serve.forms import TranscriptionForm, check_times, options_of, r
 from mlx_canary.serve.logs import note
 from mlx_canary.serve.models import check_model
 from mlx_canary.serve.state import State, state_of
-from mlx_canary.serve.transcribing import disconnected, sound_of, transcribe, while_wanted
+from mlx_canary.serve.transcribing import Deadline, disconnected, sound_of, transcribe, while_wanted
 from mlx_canary.serve.uploads import FORM, read_upload
 from mlx_canary.types import Audio, Segment, Transcript
 
@@ -28,6 +27,7 @@ Event = Segment | Transcript | Exception
 Events = asyncio.Queue[Event]
 
 _KEEP_ALIVE = 15.0  # seconds of silence after which a stream says that it is alive
+_LAST_EVENT = 15.0  # seconds in which a client has to read that its time is over
 
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
@@ -56,7 +56,8 @@ async def translations(request: Request) -> Response:
 
 
 async def _respond(request: Request, translate: bool) -> Response:
-    state, started = state_of(request), time.monotonic()
+    state = state_of(request)
+    deadline = Deadline(state.settings.request_timeout)
     async with AsyncExitStack() as stack:
         stack.enter_context(state.requests.enter())
         file, asked = read_form(await read_upload(request, stack))
@@ -68,13 +69,12 @@ async def _respond(request: Request, translate: bool) -> Response:
             async def work() -> Response:
                 audio = await stack.enter_async_context(sound_of(state, file))
                 if asked.stream:
-                    return await _stream(request, audio, options, asked, stack)
+                    return await _stream(request, audio, options, asked, stack, deadline)
                 transcript = await transcribe(state, audio, options)
                 _note(request, state, transcript)
                 return answer(transcript, asked)
 
-            left = state.settings.request_timeout - (time.monotonic() - started)
-            return await while_wanted(request, work(), max(0.0, left))
+            return await while_wanted(request, work(), deadline)
         except CanaryError as error:
             raise as_request_error(error) from error
 
@@ -88,7 +88,12 @@ def _note(request: Request, state: State, transcript: Transcript) -> None:
 
 
 async def _stream(
-    request: Request, audio: Audio, options: TranscriptionOptions, form: TranscriptionForm, stack: AsyncExitStack
+    request: Request,
+    audio: Audio,
+    options: TranscriptionOptions,
+    form: TranscriptionForm,
+    stack: AsyncExitStack,
+    deadline: Deadline,
 ) -> Response:
     """Events, once there is a first one: until then an error is an answer of its own."""
     events: Events = asyncio.Queue()
@@ -104,8 +109,7 @@ async def _stream(
     if isinstance(first, Exception):
         raise first
     stack.callback(task.cancel)
-    limit = time.monotonic() + state.settings.request_timeout
-    return EventStream(_events(first, events, form, limit), stack.pop_all(), state.settings.request_timeout)
+    return EventStream(_events(first, events, form, deadline), stack.pop_all(), deadline)
 
 
 def _settle(task: asyncio.Task[Transcript], events: Events) -> None:
@@ -118,26 +122,26 @@ def _note_end(request: Request, state: State, task: asyncio.Task[Transcript]) ->
         _note(request, state, task.result())
 
 
-async def _events(event: Event, events: Events, form: TranscriptionForm, limit: float) -> AsyncIterator[bytes]:
+async def _events(event: Event, events: Events, form: TranscriptionForm, deadline: Deadline) -> AsyncIterator[bytes]:
     n_told = 0
     while isinstance(event, Segment):
         if (data := delta(event, is_first=n_told == 0)) is not None:
             n_told += 1
             yield as_event(data)
-        while (following := await _next(events, limit)) is None:
+        while (following := await _next(events, deadline)) is None:
             yield b": still at work\n\n"
         event = following
     yield as_event(done(event, form) if isinstance(event, Transcript) else _error_event(event))
 
 
-async def _next(events: Events, limit: float) -> Event | None:
-    """The next event; None if there was none for a while, and an error past the limit."""
+async def _next(events: Events, deadline: Deadline) -> Event | None:
+    """The next event; None if there was none for a while, and an error when the time is over."""
+    if not (left := deadline.seconds_left):
+        return deadline.error()
     try:
-        return await asyncio.wait_for(events.get(), _KEEP_ALIVE)
+        return await asyncio.wait_for(events.get(), min(_KEEP_ALIVE, left))
     except asyncio.TimeoutError:
-        if time.monotonic() < limit:
-            return None
-        return RequestError(504, "timeout", "The time that this server gives a request is over.")
+        return None
 
 
 def _error_event(error: Exception) -> dict[str, Any]:
@@ -152,20 +156,21 @@ def _error_event(error: Exception) -> dict[str, Any]:
 class EventStream(Response):
     """Server-sent events.
 
-    What the request holds is held until the last one is sent, the client goes away, or reads too slowly for the time.
+    What the request holds is held until the last one is sent, the client goes away, or does not read it in time.
     """
 
-    def __init__(self, events: AsyncIterator[bytes], held: AsyncExitStack, timeout: float) -> None:
+    def __init__(self, events: AsyncIterator[bytes], held: AsyncExitStack, deadline: Deadline) -> None:
         super().__init__(media_type="text/event-stream", headers={"Cache-Control": "no-store"})
         del self.headers["content-length"]
-        self._events, self._held, self._timeout = events, held, timeout + _KEEP_ALIVE
+        self._events, self._held, self._deadline = events, held, deadline
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._held:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             sending, gone = asyncio.ensure_future(self._send(send)), asyncio.ensure_future(disconnected(receive))
             try:
-                await asyncio.wait((sending, gone), timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED)
+                patience = self._deadline.seconds_left + _LAST_EVENT
+                await asyncio.wait((sending, gone), timeout=patience, return_when=asyncio.FIRST_COMPLETED)
                 if sending.done():
                     sending.result()
             finally:
