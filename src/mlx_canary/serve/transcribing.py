@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import TypeVar
 
 from fastapi import Request
@@ -46,20 +47,11 @@ async def transcribe(
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Transcript] = loop.create_future()
-
-    def settle(result: Transcript | Exception) -> None:
-        if future.done():
-            return
-        if isinstance(result, Exception):
-            future.set_exception(result)
-        else:
-            future.set_result(result)
-
     work = Work(
         audio,
         options,
-        on_segment=lambda segment: _tell(loop, lambda: on_segment(segment)),
-        on_done=lambda result: _tell(loop, lambda: settle(result)),
+        on_segment=partial(_tell, loop, on_segment),
+        on_done=partial(_tell, loop, partial(_settle, future)),
         journal=journal,
     )
     state.worker.submit(work)
@@ -67,12 +59,22 @@ async def transcribe(
         return await future
     finally:
         state.worker.cancel(work)
+        del future, work  # an error leads to this frame, which would lead back to it and keep the sound
 
 
-def _tell(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+def _settle(future: asyncio.Future[Transcript], result: Transcript | Exception) -> None:
+    if future.done():
+        return
+    if isinstance(result, Exception):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
+
+
+def _tell(loop: asyncio.AbstractEventLoop, call: Callable[[T], None], what: T) -> None:
     """From the worker's thread to the server's, unless that has ended."""
     with suppress(RuntimeError):  # the loop is closed
-        loop.call_soon_threadsafe(call)
+        loop.call_soon_threadsafe(call, what)
 
 
 class Deadline:
@@ -114,6 +116,7 @@ async def while_wanted(request: Request, work: Awaitable[T], deadline: Deadline)
         gone.cancel()
         task.cancel()
         await asyncio.wait((task, gone))
+        del task  # as above
 
 
 async def disconnected(receive: Receive) -> None:

@@ -107,7 +107,10 @@ async def _stream(
         task.cancel()
         raise
     if isinstance(first, Exception):
-        raise first
+        try:
+            raise first
+        finally:
+            del first, task  # the error leads to this frame, which would lead back to it and keep the sound
     stack.callback(task.cancel)
     return EventStream(_events(first, events, form, deadline), stack.pop_all(), deadline)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mlx_canary.backend import leave_thread
+from mlx_canary.errors import CanaryError
 from mlx_canary.longform.journal import Journal
 from mlx_canary.model import CanaryModel, Outcome, TranscriptionOptions
 from mlx_canary.types import Audio, Segment, Transcript
@@ -200,4 +201,13 @@ def _result(outcome: Outcome) -> Transcript | Exception:
 
 def _finish(work: Work, result: Transcript | Exception) -> None:
     work.over = True
+    if isinstance(result, CanaryError):
+        _forget_frames(result)
     work.on_done(result)
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """Where an error came from leads to the recording's sound, and back to the error, in circles."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
