@@ -22,7 +22,7 @@ from mlx_canary.longform.assembly import Assembly
 from mlx_canary.longform.journal import Journal
 from mlx_canary.longform.windows import Window, cut_windows
 from mlx_canary.nemo_longform import nemo_segments, transcribe_like_nemo
-from mlx_canary.requests import AUTO, TranscriptionOptions, candidates, request_for, window_lengths
+from mlx_canary.requests import AUTO, TranscriptionOptions, candidates, request_for, window_lengths, with_language
 from mlx_canary.transcriber import Piece, Request, Transcriber, is_silent, languages_of, nothing
 from mlx_canary.types import Segment
 
@@ -115,7 +115,7 @@ class Reader:
                 silent.append(replace(window, samples=_NO_SAMPLES))  # hours of it may come before the first word
                 continue
             if request is None:
-                request = self._request(replace(options, language=self._language(window)))
+                request = self._request(with_language(options, self._language(window)))
                 assembly.describe(index, languages_of(request))
                 for each in silent:
                     assembly.expect(index, each.start, each.end)

@@ -5,7 +5,7 @@ Options in, prompts out; everything that the checkpoint cannot do is refused her
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mlx_canary.audio.load import Channel
@@ -141,6 +141,14 @@ def prompts_for(options: TranscriptionOptions, config: ModelConfig, tokenizer: C
     if len(set(targets)) < len(targets):
         raise PromptError(f"The same text is asked for twice: {', '.join(targets)}.")
     return tuple(_prompt(options, spoken, text, config, tokenizer) for text in targets)
+
+
+def with_language(options: TranscriptionOptions, language: str) -> TranscriptionOptions:
+    """The options once the language spoken is found out: what would be translated into that one is written down."""
+    options = replace(options, language=language)
+    if options.task == "translate" and (options.target_lang or "en") == language:
+        return replace(options, task="transcribe", target_lang=None)
+    return options
 
 
 def request_for(options: TranscriptionOptions, config: ModelConfig, tokenizer: CanaryTokenizer) -> Request:

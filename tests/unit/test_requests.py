@@ -280,9 +280,13 @@ def test_a_checkpoint_that_names_no_languages_cannot_choose():
 
 
 def test_a_translation_into_the_language_that_is_found(demo):
-    into_english = TranscriptionOptions(language="auto", task="translate", target_lang="en")
-    with pytest.raises(PromptError, match="Translating needs two languages; both are 'en'"):
-        demo.transcribe(spoken_in("en"), options=into_english)
+    """Nobody who has a language found out can know that there is nothing to translate; it is what was said then."""
+    speech = spoken_in("en")
+    for target in (None, "en"):
+        into_english = TranscriptionOptions(language="auto", task="translate", target_lang=target)
+        assert demo.transcribe(speech, options=into_english) == demo.transcribe(speech, language="en")
+    german = TranscriptionOptions(language="auto", task="translate")
+    assert demo.transcribe(spoken_in("de"), options=german) == demo.translate(spoken_in("de"), source_lang="de")
 
 
 # As NeMo does it.
