@@ -37,6 +37,9 @@ class JobRunner:
     Args:
         state: The server's parts.
         store: Its jobs.
+
+    Attributes:
+        adding: Held by whoever counts the jobs to add one, or several at once would all find room.
     """
 
     def __init__(self, state: State, store: JobStore) -> None:
@@ -44,7 +47,7 @@ class JobRunner:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._heard: dict[str, float] = {}
         self._more = asyncio.Event()
-        self._choosing = asyncio.Lock()
+        self._choosing, self.adding = asyncio.Lock(), asyncio.Lock()
         self._in_trouble = False
 
     def wake(self) -> None:

@@ -41,10 +41,11 @@ async def submit(request: Request) -> dict[str, Any]:
                 state.model.prompt(options)  # refuses now what would fail later
         except CanaryError as error:
             raise as_request_error(error) from error
-        n_open = len(await asyncio.to_thread(runner.store.open))
-        if n_open >= state.settings.max_jobs:
-            raise busy("too_many_jobs", f"There are {n_open} jobs to do already. Try again later.", retry_after=60)
-        job = await asyncio.to_thread(_keep, runner.store, file, form)
+        async with runner.adding:
+            n_open = len(await asyncio.to_thread(runner.store.open))
+            if n_open >= state.settings.max_jobs:
+                raise busy("too_many_jobs", f"There are {n_open} jobs to do already. Try again later.", retry_after=60)
+            job = await asyncio.to_thread(_keep, runner.store, file, form)
         runner.wake()
         return _shown(runner, job)
 

@@ -1,11 +1,11 @@
-"""Whole requests without sockets: what they leave behind."""
+"""Whole requests without sockets."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import IO
 
 import httpx
@@ -16,6 +16,8 @@ from conftest import DATA, WAVS
 from mlx_canary import Audio, CanaryModel
 from mlx_canary.serve.admission import Admission
 from mlx_canary.serve.app import make_app
+from mlx_canary.serve.job_runner import JobRunner
+from mlx_canary.serve.job_store import JobStore
 from mlx_canary.serve.metrics import Metrics
 from mlx_canary.serve.settings import Settings
 from mlx_canary.serve.sound import SoundReader
@@ -38,15 +40,20 @@ class Watched(SoundReader):
         return audio
 
 
-def asked(what: Callable[[httpx.AsyncClient], Awaitable[None]], sound: SoundReader) -> None:
-    """Ask a server."""
+def asked(
+    what: Callable[[httpx.AsyncClient], Awaitable[None]],
+    sound: SoundReader,
+    store: JobStore | None = None,
+    settings: Settings = Settings(),  # noqa: B008  # a value
+) -> None:
+    """Ask a server, which does not begin the jobs in its store."""
     worker = Worker(lambda: CanaryModel.from_pretrained(DATA / "models/canary2-flash.nemo"), batch_size=2)
     model = worker.start()
 
     async def main() -> None:
         places = Admission("requests", 9, 9)
-        state = State(Settings(), model, worker, sound, places, places, Metrics())
-        app = httpx.ASGITransport(make_app(state, None))
+        state = State(settings, model, worker, sound, places, places, Metrics())
+        app = httpx.ASGITransport(make_app(state, None if store is None else JobRunner(state, store)))
         async with httpx.AsyncClient(transport=app, base_url="http://localhost", timeout=300) as client:
             await what(client)
 
@@ -55,6 +62,13 @@ def asked(what: Callable[[httpx.AsyncClient], Awaitable[None]], sound: SoundRead
     finally:
         sound.close()
         worker.stop()
+
+
+@pytest.fixture
+def store(tmp_path) -> Iterator[JobStore]:
+    store = JobStore(tmp_path)
+    yield store
+    store.close()
 
 
 @pytest.mark.parametrize("stream", ["false", "true"])
@@ -80,3 +94,18 @@ def test_nothing_is_left_of_the_sound_of_a_request_that_failed(stream, wrong):
         asked(fail, sound)
     finally:
         gc.enable()
+
+
+def test_no_more_jobs_than_allowed(store):
+    """Those that came at the same time were counted before any of them was kept, and all were."""
+
+    async def send(client: httpx.AsyncClient) -> None:
+        form = {"model": "whisper-1", "language": "en"}
+        sent = [client.post("/v1/jobs", files={"file": SPEECH}, data=form) for _ in range(8)]
+        answers = await asyncio.gather(*sent)
+        assert sorted(answer.status_code for answer in answers) == [202, 202, *[429] * 6]
+        refused = next(answer for answer in answers if answer.status_code == 429)
+        assert refused.json()["error"]["code"] == "too_many_jobs"
+
+    asked(send, Watched(), store, Settings(max_jobs=2))
+    assert len(store.open()) == 2
