@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import FormData, ImmutableMultiDict, QueryParams, UploadFile
 
 from mlx_canary.decoding.options import DecodingOptions
 from mlx_canary.requests import AUTO, TranscriptionOptions
@@ -52,6 +52,25 @@ class TranscriptionForm(BaseModel):
     )
 
 
+class ResultQuery(BaseModel):
+    """How a job's text is wanted; what is not said is as the job was sent."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=False)
+
+    response_format: Format | None = Field(default=None, description="The shape of the answer.")
+    timestamp_granularities: list[Granularity] = Field(
+        default_factory=list,
+        alias="timestamp_granularities[]",
+        description="With verbose_json: times of words, of segments.",
+    )
+
+
+def query_schema() -> list[dict[str, Any]]:
+    """The options of a job's result for the OpenAPI document."""
+    properties = ResultQuery.model_json_schema(by_alias=True)["properties"]
+    return [{"name": name, "in": "query", "schema": schema} for name, schema in properties.items()]
+
+
 def form_schema() -> dict[str, Any]:
     """The whole form for the OpenAPI document."""
     schema = TranscriptionForm.model_json_schema(by_alias=True)
@@ -67,29 +86,54 @@ def read_form(form: FormData) -> tuple[UploadFile, TranscriptionForm]:
     Raises:
         RequestError: A field is missing, unknown, given twice or has an impossible value.
     """
-    values: dict[str, Any] = {}
-    for name, value in form.multi_items():
-        if name == _REPEATED:
-            values.setdefault(name, []).append(value)
-        elif name in values:
-            raise RequestError(400, "invalid_form", f"The field {name!r:.60} is given twice.", name[:60])
-        else:
-            values[name] = value
+    values = _values(form)
     file = values.pop("file", None)
     if not isinstance(file, UploadFile):
         raise RequestError(400, "missing_file", "There is no recording. Send it as the form's file.", "file")
     return file, _checked(values)
 
 
+def read_query(query: QueryParams) -> ResultQuery:
+    """The checked options of a job's result.
+
+    Raises:
+        RequestError: One is unknown, given twice or has an impossible value.
+    """
+    try:
+        return ResultQuery.model_validate(_values(query))
+    except ValidationError as error:
+        raise _invalid(error, _names(ResultQuery)) from error
+
+
+def as_asked(form: TranscriptionForm, query: ResultQuery) -> TranscriptionForm:
+    """A job's form with the options of its result.
+
+    Raises:
+        RequestError: They do not go together.
+    """
+    wanted = form.model_copy(update=query.model_dump(exclude_unset=True, exclude_none=True))
+    _check_granularities(query.timestamp_granularities, wanted.response_format)
+    return wanted
+
+
+def _values(given: ImmutableMultiDict[str, Any]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in given.multi_items():
+        if name == _REPEATED:
+            values.setdefault(name, []).append(value)
+        elif name in values:
+            raise RequestError(400, "invalid_form", f"The field {name!r:.60} is given twice.", name[:60])
+        else:
+            values[name] = value
+    return values
+
+
 def _checked(values: Mapping[str, Any]) -> TranscriptionForm:
     try:
         form = TranscriptionForm.model_validate(values)
     except ValidationError as error:
-        raise invalid(error) from error
-    if form.timestamp_granularities and form.response_format != "verbose_json":
-        raise RequestError(
-            400, "invalid_option", "timestamp_granularities[] needs response_format=verbose_json.", _REPEATED
-        )
+        raise _invalid(error, ("file", *_names(TranscriptionForm))) from error
+    _check_granularities(form.timestamp_granularities, form.response_format)
     if form.stream and form.response_format in ("srt", "vtt"):
         raise RequestError(
             400, "invalid_option", f"{form.response_format} is written at the end; it cannot be streamed.", "stream"
@@ -97,13 +141,24 @@ def _checked(values: Mapping[str, Any]) -> TranscriptionForm:
     return form
 
 
-def invalid(error: ValidationError) -> RequestError:
+def _check_granularities(asked: list[Granularity], format: Format) -> None:
+    if asked and format != "verbose_json":
+        raise RequestError(
+            400, "invalid_option", "timestamp_granularities[] needs response_format=verbose_json.", _REPEATED
+        )
+
+
+def _names(fields: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(field.alias or name for name, field in fields.model_fields.items())
+
+
+def _invalid(error: ValidationError, known: tuple[str, ...]) -> RequestError:
     """The first thing that is wrong, in a sentence."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     field = ".".join(map(str, first["loc"]))[:60] or None
     if first["type"] == "extra_forbidden":
-        known = ", ".join(["file", *(f.alias or name for name, f in TranscriptionForm.model_fields.items())])
-        return RequestError(400, "unknown_field", f"The field {field!r} is not known. Known are: {known}.", field)
+        message = f"The field {field!r} is not known. Known are: {', '.join(known)}."
+        return RequestError(400, "unknown_field", message, field)
     return RequestError(400, "invalid_value", f"{field or 'The request'}: {first['msg']}.", field)
 
 

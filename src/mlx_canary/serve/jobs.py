@@ -13,7 +13,7 @@ from starlette.datastructures import UploadFile
 from mlx_canary.errors import CanaryError
 from mlx_canary.serve.answers import answer
 from mlx_canary.serve.failures import RequestError, as_request_error, busy
-from mlx_canary.serve.forms import Format, TranscriptionForm, options_of_job, read_form
+from mlx_canary.serve.forms import TranscriptionForm, as_asked, options_of_job, query_schema, read_form, read_query
 from mlx_canary.serve.job_runner import JobRunner
 from mlx_canary.serve.job_store import Job, JobStore
 from mlx_canary.serve.models import check_model
@@ -77,20 +77,22 @@ async def show(request: Request, id: str) -> dict[str, Any]:
     return _shown(runner, await _job(runner, id))
 
 
-@router.get("/{id}/result", responses={**_NO_JOB, 409: {"description": "It is not done."}}, response_model=None)
-async def result(request: Request, id: str, response_format: Format | None = None) -> Response:
+@router.get(
+    "/{id}/result",
+    openapi_extra={"parameters": query_schema()},
+    responses={**_NO_JOB, 409: {"description": "It is not done."}},
+    response_model=None,
+)
+async def result(request: Request, id: str) -> Response:
     """The text, in the format that the job was sent with or another one."""
-    runner = _runner(request)
+    runner, query = _runner(request), read_query(request.query_params)
     job = await _job(runner, id)
     found = await asyncio.to_thread(runner.store.result, id)
     if job.status == "failed":
         raise RequestError(409, "job_failed", f"The job has failed: {job.error_message}")
     if found is None:
         raise RequestError(409, "job_not_done", f"The job is {job.status}. Ask again later.")
-    form = TranscriptionForm.model_validate(job.form)
-    return answer(
-        read_json(found), form.model_copy(update={"response_format": response_format or form.response_format})
-    )
+    return answer(read_json(found), as_asked(TranscriptionForm.model_validate(job.form), query))
 
 
 @router.delete("/{id}", responses=_NO_JOB)

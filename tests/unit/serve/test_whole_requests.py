@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import DATA, WAVS
 
-from mlx_canary import Audio, CanaryModel
+from mlx_canary import Audio, CanaryModel, Segment, Transcript, Word, render
 from mlx_canary.serve.admission import Admission
 from mlx_canary.serve.app import make_app
 from mlx_canary.serve.job_runner import JobRunner
@@ -109,3 +109,35 @@ def test_no_more_jobs_than_allowed(store):
 
     asked(send, Watched(), store, Settings(max_jobs=2))
     assert len(store.open()) == 2
+
+
+def test_how_a_job_s_text_is_wanted(store):
+    """Options that nobody would obey were ignored, and one that was wrong had an error of another shape."""
+    words = (Word("Good", 0.0, 0.4), Word("morning.", 0.4, 1.0))
+    transcript = Transcript((Segment("Good morning.", 0.0, 1.0, words),), "en", "en", 1.0)
+    with store.new() as id:
+        store.upload(id).touch()
+        store.add(id, {"model": "demo", "language": "en"})
+    store.finish(id, status="done", result=render(transcript, "json"))
+    path, granularities = f"/v1/jobs/{id}/result", "timestamp_granularities[]"
+
+    async def ask(client: httpx.AsyncClient) -> None:
+        assert (await client.get(path)).json()["text"] == "Good morning."
+        assert (await client.get(path, params={"response_format": "srt"})).text == render(transcript, "srt")
+        both = {"response_format": "verbose_json", granularities: ["word", "segment"]}
+        found = (await client.get(path, params=both)).json()
+        assert found["words"] == [{"word": w.text, "start": w.start, "end": w.end} for w in words]
+        assert len(found["segments"]) == 1
+        for wrong, code, message in [
+            ({"response_format": "docx"}, "invalid_value", "response_format"),
+            ({"format": "srt"}, "unknown_field", "Known are: response_format, timestamp_granularities[]"),
+            ({"response_format": ["srt", "vtt"]}, "invalid_form", "given twice"),
+            ({granularities: "letter"}, "invalid_value", granularities),
+            ({granularities: "word"}, "invalid_option", "needs response_format=verbose_json"),
+        ]:
+            answer = await client.get(path, params=wrong)
+            assert answer.status_code == 400
+            assert answer.json()["error"]["code"] == code
+            assert message in answer.json()["error"]["message"]
+
+    asked(ask, Watched(), store)
