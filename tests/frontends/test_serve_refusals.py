@@ -28,10 +28,13 @@ def http(server) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def strict() -> Iterator[Server]:
-    """A server with a key, small limits, and a name and a page that are allowed."""
+    """A server with a key, small limits, and a name and a page that are allowed.
+
+    The key has what a file of keys has around it, which no header can have.
+    """
     arguments = ["--max-queue", "1", "--max-live", "1", "--max-upload-mb", "0.1", "--max-duration", "2"]
     arguments += ["--allow-host", "Canary.Example.org:8000", "--allow-origin", "https://App.Example.org:443/"]
-    with running(*arguments, MLX_CANARY_API_KEY=KEY) as server:
+    with running(*arguments, MLX_CANARY_API_KEY=f" {KEY}\n") as server:
         yield server
 
 

@@ -55,6 +55,22 @@ def origin_of(given: str) -> str:
     return f"{scheme}://{host}" + ("" if port in (None, _USUAL_PORTS.get(scheme)) else port)
 
 
+def api_key_of(given: str) -> str:
+    """A key that somebody chose, as requests are compared with it: without space around it.
+
+    Raises:
+        ServerError: It is empty, or no header can hold it.
+    """
+    key = given.strip()
+    if not key:
+        raise ServerError("The API key is empty. Give one that is not, or none.")
+    if not (key.isascii() and key.isprintable()):
+        raise ServerError(
+            "The API key has characters that HTTP headers cannot hold. Give one of ASCII letters and digits."
+        )
+    return key
+
+
 def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)

@@ -20,7 +20,7 @@ from mlx_canary.model import CanaryModel, TranscriptionOptions
 from mlx_canary.serve.admission import Admission
 from mlx_canary.serve.app import make_app
 from mlx_canary.serve.connections import Protocol
-from mlx_canary.serve.guards import host_name, origin_of
+from mlx_canary.serve.guards import api_key_of, host_name, origin_of
 from mlx_canary.serve.job_runner import JobRunner
 from mlx_canary.serve.job_store import JobStore
 from mlx_canary.serve.metrics import Metrics
@@ -52,6 +52,7 @@ def serve(load: Callable[[], CanaryModel], settings: Settings) -> None:
     _check_limits(settings)
     settings = replace(
         settings,
+        api_key=None if settings.api_key is None else api_key_of(settings.api_key),
         allow_hosts=tuple(map(host_name, settings.allow_hosts)),
         allow_origins=tuple(map(origin_of, settings.allow_origins)),
     )
@@ -95,10 +96,8 @@ def check_exposure(settings: Settings) -> None:
     """Refuse to let a network in without a key.
 
     Raises:
-        ServerError: Others than this machine could use the server, and nobody would be asked for a key; or it is empty.
+        ServerError: Others than this machine could use the server, and nobody would be asked for a key.
     """
-    if settings.api_key is not None and not settings.api_key.strip():
-        raise ServerError("The API key is empty. Give one that is not, or none.")
     if settings.api_key is None and not _is_loopback(settings.host):
         raise ServerError(
             f"At {settings.host} everybody who reaches this machine could use the server. Give an --api-key (or set "

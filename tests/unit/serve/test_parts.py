@@ -126,8 +126,15 @@ def test_a_network_needs_a_key(host):
     with pytest.raises(ServerError, match="Give an --api-key"):
         check_exposure(Settings(host=host))
     check_exposure(Settings(host=host, api_key="secret"))
-    with pytest.raises(ServerError, match="is empty"):
-        check_exposure(Settings(host=host, api_key=" "))
+
+
+@pytest.mark.parametrize(
+    ("key", "message"), [(" ", "is empty"), ("Schlüssel", "ASCII letters and digits"), ("a\nb", "headers cannot hold")]
+)
+def test_a_key_that_no_request_can_have(flash, key, message):
+    """The server started, and let nobody in."""
+    with pytest.raises(ServerError, match=message):
+        serve(lambda: flash, Settings(port=0, api_key=key))
 
 
 def test_texts_are_kept_for_a_while(capsys):
