@@ -212,7 +212,7 @@ def test_silence_is_an_empty_line(run, tmp_path):
         file.setparams((1, 2, 16000, 0, "NONE", ""))
         file.writeframes(bytes(64000))
     assert run("transcribe", "silence.wav", "-m", MODEL, "-l", "en") == Result(
-        0, "\n", "Nothing was heard in silence.wav.\n"
+        0, "\n", "Warning: Nothing was heard in silence.wav.\n"
     )
 
 

@@ -706,6 +706,20 @@ def test_align_leaves_the_byte_order_mark_out(done):
     assert read_json(done("align", SPEECH, "speech.txt", "-m", CTC, "-f", "json")).text == TEXT
 
 
+def test_align_says_in_json_what_it_was_given_and_what_is_wrong_with_it(run):
+    whole = write(Path("talk.wav"), "speech").read_bytes()
+    Path("cut.wav").write_bytes(whole[: len(whole) // 2])
+    Path("speech.txt").write_text(TEXT[:26], encoding="utf-8")
+    code, out, err = run("align", "./cut.wav", "speech.txt", "-m", CTC, "-l", "en", "-f", "json")
+    assert code == 0
+    document = json.loads(out)
+    assert document["model"] == loaded("canary2-unified").config.name
+    assert document["options"] == {"file": "./cut.wav", "text": "speech.txt", "language": "en"}
+    [warning] = document["warnings"]
+    assert warning.startswith("./cut.wav is cut off or damaged: 3.5 s of its 7.0 s could be read")
+    assert f"Warning: {warning}" in err
+
+
 def test_align_takes_a_language_in_capitals(done):
     Path("speech.txt").write_text(TEXT, encoding="utf-8")
     assert read_json(done("align", SPEECH, "speech.txt", "-m", CTC, "-f", "json", "-l", "EN")).source_lang == "en"

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import wave
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -66,6 +67,25 @@ def test_text_and_subtitles_are_saved(live, tmp_path):
     assert (tmp_path / "texts/speech_7s01.txt").read_text() == f"{TEXT}\n"
     assert "00:00:07,010" in (tmp_path / "texts/speech_7s01.srt").read_text()
     assert "Saved texts" in err
+
+
+def test_what_is_wrong_with_a_recording_is_told_and_saved(live, tmp_path):
+    """Nobody was told that nothing was heard, and the JSON knew neither the recording nor that it is cut off."""
+    with wave.open(str(tmp_path / "silence.wav"), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(bytes(64_000))
+    whole = (tmp_path / "silence.wav").read_bytes()
+    (tmp_path / "cut.wav").write_bytes(whole[: len(whole) // 2])
+    code, _, err = live("-m", MODEL, "-l", "en", "--no-pnc", "--file", "./cut.wav", "--fast", "-f", "json", "-o", ".")
+    assert code == 0
+    document = json.loads((tmp_path / "cut.json").read_text())
+    asked = {"file": "./cut.wav", "language": "en", "policy": "windowed", "chunk": 1.0, "pnc": False}
+    assert document["options"] == asked
+    cut, nothing = document["warnings"]
+    assert cut.startswith("./cut.wav is cut off or damaged: 1.0 s of its 2.0 s could be read")
+    assert nothing == "Nothing was heard in ./cut.wav."
+    assert err.count(f"Warning: {cut}\n") == err.count(f"Warning: {nothing}\n") == 1
+    assert "Nothing was heard in silence.wav." in live("-m", MODEL, "-l", "en", "--file", "silence.wav", "--fast")[2]
 
 
 def test_both_languages_with_to(live, tmp_path):

@@ -51,11 +51,14 @@ def command(
     Example:
       mlx-canary align speech.wav speech.txt --model canary-1b-v2 -f srt -o subtitles
     """
+    from mlx_canary.audio.sources import describe
+    from mlx_canary.cli.doubts import reader_warnings
     from mlx_canary.cli.progress import loading_progress
     from mlx_canary.model import CanaryModel
     from mlx_canary.writers import (
         OutputSource,
         OutputTarget,
+        Provenance,
         parse_formats,
         plan_outputs,
         render,
@@ -77,11 +80,14 @@ def command(
     text = _read(text_file)
     with loading_progress(model) as loading:
         loaded = CanaryModel.from_pretrained(model, dtype=dtype, progress=loading)
-    transcript = loaded.align(file, text, language=language)
+    with reader_warnings() as warnings:
+        transcript = loaded.align(file, text, language=language)
+    asked = {"file": describe(file), "text": str(text_file), **({} if language is None else {"language": language})}
+    provenance = Provenance(loaded.config.name, asked, tuple(warnings.about(file)))
     if target is None:
-        click.echo(render(transcript, names[0], subtitles), nl=False)
+        click.echo(render(transcript, names[0], subtitles, provenance), nl=False)
         return
-    for path in write_outputs(transcript, names, target, file, subtitles=subtitles):
+    for path in write_outputs(transcript, names, target, file, subtitles=subtitles, provenance=provenance):
         click.echo(str(path), err=True)
 
 

@@ -12,12 +12,10 @@ import sys
 import time
 from collections.abc import Iterator
 from io import BufferedReader
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
-from mlx_canary.audio.download import is_url
 from mlx_canary.audio.load import iter_audio
 from mlx_canary.audio.samples import to_float
 from mlx_canary.errors import AudioError
@@ -37,8 +35,7 @@ _log = logging.getLogger(__name__)
 def recording(source: str, sample_rate: int, in_real_time: bool) -> Iterator[Audio]:
     """A recording, at the speed at which it was spoken or as fast as it is taken."""
     started, heard = time.monotonic(), 0.0
-    path = source if is_url(source) else Path(source)
-    for block in iter_audio(path, sample_rate=sample_rate, block_seconds=BLOCK):
+    for block in iter_audio(source, sample_rate=sample_rate, block_seconds=BLOCK):
         heard += len(block) / sample_rate
         if in_real_time:
             time.sleep(max(0.0, started + heard - time.monotonic()))

@@ -12,11 +12,13 @@ from typing import Any
 
 import click
 
+from mlx_canary.audio.sources import describe as describe_source
 from mlx_canary.cli.captions import Captions, captions
+from mlx_canary.cli.doubts import doubts, reader_warnings
 from mlx_canary.cli.live_sources import microphone, raw_stdin, recording
 from mlx_canary.cli.options import usage_errors
 from mlx_canary.cli.progress import loading_progress
-from mlx_canary.cli.terminal import abandon_stdout
+from mlx_canary.cli.terminal import abandon_stdout, tell
 from mlx_canary.errors import AudioError
 from mlx_canary.model import CanaryModel
 from mlx_canary.streaming.options import StreamingOptions
@@ -44,15 +46,20 @@ def run(given: dict[str, Any]) -> None:
     if target is not None:  # a name that is taken is noticed before anybody speaks
         plan_outputs([OutputSource(name, tuple(s.target_lang for s in streams), 1)], formats, target)
     source = _source(given, model)
-    with _Interruption() as interruption:
+    with reader_warnings() as warnings, _Interruption() as interruption:
         (first, *others), error = _write_down(source, streams, interruption)
         transcript = replace(first, translations=tuple(others))
         # A source that failed before anything was said leaves nothing to save.
-        if target is not None and (error is None or transcript.duration):
-            provenance = Provenance(model.config.name, {"policy": given["policy"], "chunk": given["chunk"]})
-            paths = write_outputs(transcript, formats, target, name, provenance=provenance)
-            with suppress(OSError):  # the terminal may be gone
-                click.echo(f"Saved {', '.join(map(str, paths))}", err=True)
+        if error is None or transcript.duration:
+            doubtful = list(doubts(_title(given), transcript))
+            for doubt in doubtful:
+                tell(f"Warning: {doubt}")
+            failure = [str(error)] if isinstance(error, AudioError) else []
+            provenance = Provenance(model.config.name, _asked(given), (*warnings.about(name), *failure, *doubtful))
+            if target is not None:
+                paths = write_outputs(transcript, formats, target, name, provenance=provenance)
+                with suppress(OSError):  # the terminal may be gone
+                    click.echo(f"Saved {', '.join(map(str, paths))}", err=True)
     if interruption.exit_code:
         if isinstance(error, OSError):
             abandon_stdout()
@@ -71,6 +78,17 @@ def _check(given: dict[str, Any]) -> None:
         raise click.UsageError("--format says how to save the text; say where with --output-dir.")
     if given["output_dir"] is None and given["overwrite"]:
         raise click.UsageError("--overwrite is for files; say where they are with --output-dir.")
+
+
+def _title(given: dict[str, Any]) -> str:
+    """What to call the sound in messages."""
+    return "the microphone" if given["file"] is None else describe_source(given["file"])
+
+
+def _asked(given: dict[str, Any]) -> dict[str, object]:
+    """What was asked of the model, by the names that `transcribe` has for it."""
+    named = {name: given[name] for name in ("language", "target_lang", "policy", "chunk") if given[name] is not None}
+    return {"file": _title(given), **named, **({"pnc": False} if given["no_pnc"] else {})}
 
 
 def _streams(model: CanaryModel, given: dict[str, Any], settings: StreamingOptions) -> list[StreamingSession]:

@@ -5,14 +5,11 @@ One recording that fails does not stop the others; its error is told, and the ex
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, fields, is_dataclass, replace
-from itertools import groupby
 
-from mlx_canary.audio.sources import describe as describe_source
+from mlx_canary.cli.doubts import ReaderWarnings, doubts, reader_warnings
 from mlx_canary.cli.inputs import Recording, estimated_seconds
 from mlx_canary.cli.jobs import Job
 from mlx_canary.cli.languages import check_published
@@ -21,7 +18,6 @@ from mlx_canary.cli.progress import RecordingProgress, loading_progress, recordi
 from mlx_canary.cli.terminal import tell
 from mlx_canary.decoding.options import DecodingOptions
 from mlx_canary.errors import CanaryError
-from mlx_canary.longform.guards import describe
 from mlx_canary.longform.journal import Journal
 from mlx_canary.memory import limit_memory
 from mlx_canary.model import CanaryModel, Outcome
@@ -49,7 +45,7 @@ def _work(job: Job, plan: Plan) -> bool:
         model = CanaryModel.from_pretrained(job.model, dtype=job.dtype, progress=loading)
     journals = open_journals(job, plan, model)
     duration = None if job.quiet else estimated_seconds(plan.recordings)
-    with recording_progress(len(plan.recordings), not job.quiet, duration) as progress, _warnings() as warnings:
+    with recording_progress(len(plan.recordings), not job.quiet, duration) as progress, reader_warnings() as warnings:
         options = _with_own_beam(job, model)
         if options.language is None:
             progress.note(f"Language: {model.prompt(options).source_lang} (say another with --language)")
@@ -98,31 +94,6 @@ def _with_own_beam(job: Job, model: CanaryModel) -> TranscriptionOptions:
     return replace(job.options, decoding=decoding)
 
 
-class _Warnings(logging.Handler):
-    """Keeps what the reader of a recording warns of; such messages begin with the recording's name."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self._told: list[tuple[object, str]] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if isinstance(record.args, tuple) and record.args:
-            self._told.append((record.args[0], record.getMessage()))
-
-    def about(self, file: str) -> list[str]:
-        return list(dict.fromkeys(message for name, message in self._told if name == describe_source(file)))
-
-
-@contextmanager
-def _warnings() -> Iterator[_Warnings]:
-    log, warnings = logging.getLogger("mlx_canary"), _Warnings()
-    log.addHandler(warnings)
-    try:
-        yield warnings
-    finally:
-        log.removeHandler(warnings)
-
-
 class _Delivery:
     """Brings transcripts to where they belong.
 
@@ -135,7 +106,7 @@ class _Delivery:
     """
 
     def __init__(
-        self, job: Job, options: TranscriptionOptions, model: str, progress: RecordingProgress, warnings: _Warnings
+        self, job: Job, options: TranscriptionOptions, model: str, progress: RecordingProgress, warnings: ReaderWarnings
     ) -> None:
         self.job = job
         self.progress = progress
@@ -167,7 +138,10 @@ class _Delivery:
         assert outcome.transcript is not None
         job, transcript = self.job, outcome.transcript
         texts = [transcript, *transcript.translations]
-        warnings = [*self._warnings.about(recording.file), *self._doubts(recording.file, transcript)]
+        doubtful = list(doubts(recording.file, transcript))
+        for doubt in doubtful:
+            self.progress.note(f"Warning: {doubt}")
+        warnings = [*self._warnings.about(recording.file), *doubtful]
         asked = {"file": recording.file, **_stated(self._options)}
         provenance = Provenance(self._model, asked, tuple(warnings))
         if target is None:
@@ -203,19 +177,6 @@ class _Delivery:
             title = f"== {', '.join(named)} ==\n" if named and format == "txt" else ""
             parts.append(title + render(text, format, job.subtitles, provenance).rstrip("\n") + "\n")
         return "".join(parts)
-
-    def _doubts(self, file: str, transcript: Transcript) -> Iterator[str]:
-        """Tell what is doubtful: once for a stretch, not for each of its sentences."""
-        for flags, group in groupby(transcript.segments, key=lambda segment: segment.flags):
-            stretch = list(group)
-            for flag in flags:
-                doubt = f"{file}, {stretch[0].start:.0f} to {stretch[-1].end:.0f} s: {describe(flag)}."
-                self.progress.note(f"Warning: {doubt}")
-                yield doubt
-        if not transcript.text.strip():
-            nothing = f"Nothing was heard in {file}."
-            self.progress.note(nothing)
-            yield nothing
 
 
 def _changed(decoding: DecodingOptions) -> dict[str, object]:
