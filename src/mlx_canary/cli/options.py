@@ -75,8 +75,20 @@ _SEARCH: tuple[Option, ...] = (
     click.option(
         "--beam-size", type=click.IntRange(1, 64), help="1 is greedy search.  [default: the model's own, mostly 1]"
     ),
-    click.option("--length-penalty", type=float, default=0.0, show_default=True, help="With beams: prefer longer."),
-    click.option("--temperature", type=float, default=0.0, show_default=True, help="Above 0: draw words at random."),
+    click.option(
+        "--length-penalty",
+        type=float,
+        default=0.0,
+        show_default=True,
+        help="With beams: prefer longer; from -10 to 10.",
+    ),
+    click.option(
+        "--temperature",
+        type=float,
+        default=0.0,
+        show_default=True,
+        help="Above 0 (0.01 is the least): draw words at random.",
+    ),
     click.option("--seed", type=int, help="With --temperature: the same seed gives the same text."),
     click.option(
         "--boost",

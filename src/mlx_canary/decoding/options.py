@@ -10,6 +10,11 @@ from mlx_canary.decoding.boosting import Phrase
 from mlx_canary.decoding.confidence import ConfidenceMethod
 from mlx_canary.errors import PromptError
 
+LEAST_TEMPERATURE = 0.01
+"""Words' scores divided by much less are infinite, and no word is drawn at all."""
+
+_MOST_PENALTY = 10.0  # published ones are near 1; a text's length to the power of hundreds is no number any more
+
 
 @dataclass(frozen=True, slots=True)
 class Boosting:
@@ -60,8 +65,8 @@ class DecodingOptions:
     Attributes:
         beam_size: 1 is greedy search.
         length_penalty: For beams: above zero prefers longer texts. NeMo reads it from `beam.length_penalty` and ignores
-            the `len_pen` of the published configurations.
-        temperature: Above zero draws tokens at random.
+            the `len_pen` of the published configurations. From -10 to 10.
+        temperature: Above zero draws tokens at random; 0, or 0.01 and more.
         seed: For sampling; the same seed draws the same texts.
         boosting: Phrases to expect.
         language_model: An n-gram model.
@@ -85,7 +90,11 @@ class DecodingOptions:
         if not isinstance(self.beam_size, int):
             raise PromptError(f"beam_size={self.beam_size!r} is not a whole number.")
         _check_range("temperature", self.temperature, 0)
-        _check_range("length_penalty", self.length_penalty, -math.inf)
+        if 0 < self.temperature < LEAST_TEMPERATURE:
+            raise PromptError(
+                f"temperature={self.temperature} is too low to draw words: give {LEAST_TEMPERATURE} or more, or 0."
+            )
+        _check_range("length_penalty", self.length_penalty, -_MOST_PENALTY, _MOST_PENALTY)
         for name, kind in _KINDS.items():
             value = getattr(self, name)
             if value is not None and not isinstance(value, kind):
@@ -114,11 +123,11 @@ class DecodingOptions:
             raise PromptError(f"length_penalty={self.length_penalty} is for beam search: give a beam_size above 1.")
 
 
-def _check_range(name: str, value: float, least: float) -> None:
+def _check_range(name: str, value: float, least: float, most: float = math.inf) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise PromptError(f"{name}={value!r:.100} is not a number.")
-    if not least <= value < math.inf:
-        raise PromptError(f"{name}={value} must be {f'a number from {least}' if least > -math.inf else 'finite'}.")
+    if not least <= value <= most or value == math.inf:
+        raise PromptError(f"{name}={value} must be a number from {least}{f' to {most}' if most < math.inf else ''}.")
 
 
 _KINDS: dict[str, type] = {

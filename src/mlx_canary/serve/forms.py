@@ -9,14 +9,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from starlette.datastructures import FormData, ImmutableMultiDict, QueryParams, UploadFile
 
-from mlx_canary.decoding.options import DecodingOptions
+from mlx_canary.decoding.options import LEAST_TEMPERATURE, DecodingOptions
 from mlx_canary.requests import AUTO, TranscriptionOptions
 from mlx_canary.serve.failures import RequestError
 
 Format = Literal["json", "text", "verbose_json", "srt", "vtt"]
 Granularity = Literal["word", "segment"]
 _REPEATED = "timestamp_granularities[]"
-_LEAST_TEMPERATURE = 1e-6  # words' scores divided by much less are infinite
 
 
 def _none_if_empty(value: Any) -> Any:
@@ -184,7 +183,7 @@ def options_of(form: TranscriptionForm, default: str | None, translate: bool) ->
         context=form.prompt,
         timestamps=_timestamps(form),
         times_from=form.times_from,
-        decoding=DecodingOptions(temperature=form.temperature) if form.temperature >= _LEAST_TEMPERATURE else None,
+        decoding=DecodingOptions(temperature=form.temperature) if form.temperature >= LEAST_TEMPERATURE else None,
         channel=0,  # the channels of an upload are mixed when it is decoded
     )
 

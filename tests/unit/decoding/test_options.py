@@ -25,7 +25,10 @@ from mlx_canary.errors import PromptError
         ({"temperature": 1.0, "seed": -1}, "seed=-1 must be"),
         ({"seed": 3}, "seed=3 is for sampling"),
         ({"length_penalty": 1.0}, "give a beam_size above 1"),
-        ({"length_penalty": float("inf"), "beam_size": 2}, "length_penalty=inf must be finite"),
+        ({"length_penalty": float("inf"), "beam_size": 2}, "length_penalty=inf must be a number from -10.0 to 10.0"),
+        ({"length_penalty": 600.0, "beam_size": 2}, "length_penalty=600.0 must be a number from -10.0 to 10.0"),
+        ({"length_penalty": -500.0, "beam_size": 2}, "length_penalty=-500.0 must be"),
+        ({"temperature": 1e-40}, "temperature=1e-40 is too low to draw words: give 0.01 or more, or 0"),
     ],
 )
 def test_refused(options, message):
