@@ -14,9 +14,14 @@ _chosen = threading.Event()
 
 
 def limit_memory(limit: int | None, kept: int | None) -> None:
-    """Tell MLX how many bytes it may take, and how many of them it may keep for later use; None for its own limits."""
+    """Tell MLX how many bytes it should take, and how many of them it may keep for later use; None for its own limits.
+
+    The first is a guideline: MLX waits or frees what it kept before it takes more. On a CPU it does neither.
+    """
     if limit is not None:
         mx.set_memory_limit(limit)
+        if mx.default_device().type == mx.cpu:
+            _log.warning("--memory-limit has no effect on a CPU: MLX takes what it needs there.")
     if kept is not None:
         mx.set_cache_limit(kept)
         _chosen.set()

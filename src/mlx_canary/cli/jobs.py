@@ -48,7 +48,7 @@ class Job:
         resume: Whether to go on where an interrupted run stopped.
         skip_existing: Whether to leave out recordings whose outputs exist.
         batch_size: Windows decoded at once.
-        memory_limit: Bytes that MLX may take; None for its own limit.
+        memory_limit: Bytes that MLX should take; None for its own limit.
         cache_limit: Bytes of it that MLX keeps for later use; None for its own limit.
         quiet: No progress.
     """

@@ -9,9 +9,30 @@ import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+
+def _as_gigabytes(ctx: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    """People also write 8GB."""
+    if value is None:
+        return None
+    number = value.strip()
+    if number.upper().endswith("GB"):
+        number = number[:-2]
+    try:
+        return float(number)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not a number of gigabytes, such as 8 or 8GB.") from error
+
+
 MEMORY = (
-    click.option("--memory-limit", type=float, metavar="GB", help="Memory that MLX may take."),
-    click.option("--cache-limit", type=float, metavar="GB", help="Of it, memory that MLX keeps for later use."),
+    click.option(
+        "--memory-limit",
+        metavar="GB",
+        callback=_as_gigabytes,
+        help="Memory that MLX should take, such as 8. It takes more where it must; on a CPU this does nothing.",
+    ),
+    click.option(
+        "--cache-limit", metavar="GB", callback=_as_gigabytes, help="Memory that MLX keeps for later use, at most."
+    ),
 )
 
 

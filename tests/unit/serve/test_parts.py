@@ -8,15 +8,17 @@ import io
 import socket
 import sys
 
+import click
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from conftest import DATA, WAVS
 from servers import spoken
 
 from mlx_canary import AudioError, PromptError, ServerError, load_audio
 from mlx_canary.backend import mx
 from mlx_canary.cli.main import main
-from mlx_canary.cli.memory import as_bytes
+from mlx_canary.cli.memory import as_bytes, memory_options
 from mlx_canary.memory import limit_memory
 from mlx_canary.serve.admission import Admission
 from mlx_canary.serve.failures import RequestError
@@ -155,9 +157,27 @@ def test_a_limit_of_memory_that_makes_no_sense(capsys, tmp_path, command):
     assert "A limit of -1.0 GB is not possible" in capsys.readouterr().err
 
 
-def test_limits_of_memory_reach_mlx():
+@pytest.mark.parametrize("limit", ["8", "8GB", "8 GB", "8gb"])
+def test_a_limit_of_memory_may_have_its_unit(limit):
+    """8GB was refused as no number."""
+
+    @click.command()
+    @memory_options
+    def command(memory_limit, cache_limit):
+        click.echo(f"{as_bytes(memory_limit)} {as_bytes(cache_limit)}")
+
+    assert CliRunner().invoke(command, ["--memory-limit", limit]).output == "8000000000 None\n"
+    refused = CliRunner().invoke(command, ["--cache-limit", f"{limit}s"])
+    assert refused.exit_code == 2
+    assert f"'{limit}s' is not a number of gigabytes, such as 8 or 8GB." in refused.output
+
+
+def test_limits_of_memory_reach_mlx(caplog):
     before = mx.set_memory_limit(10**9), mx.set_cache_limit(10**9)
-    limit_memory(as_bytes(3), None)
+    with caplog.at_level("WARNING"):
+        limit_memory(as_bytes(3), None)
+    on_a_cpu = ["--memory-limit has no effect on a CPU: MLX takes what it needs there."]
+    assert caplog.messages == (on_a_cpu if mx.default_device() == mx.cpu else [])
     limit_memory(None, as_bytes(0.5))
     assert (mx.set_memory_limit(before[0]), mx.set_cache_limit(before[1])) == (3 * 10**9, 5 * 10**8)
 
