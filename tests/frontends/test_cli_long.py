@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import logging
 import os
@@ -9,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import wave
 from collections.abc import Iterator
@@ -607,6 +609,44 @@ def test_a_recording_that_is_cut_off_says_so_in_json(run, done):
     assert f"Warning: {warnings['cut'][0]}" in err
     assert warnings["quiet"] == ["Nothing was heard in quiet.wav."]
     assert warnings["quiet"][0] in err
+
+
+@pytest.fixture
+def address(tmp_path):
+    """Of this test's folder, on loopback."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            return None
+
+    def handler(*arguments):
+        return Handler(*arguments, directory=str(tmp_path))
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_what_is_secret_in_an_address_is_told_nowhere(run, address):
+    """Its query stood in messages, in the JSON and in the name of the notes."""
+    whole = write(Path("quiet.wav"), 2.0).read_bytes()
+    Path("cut.wav").write_bytes(whole[: len(whole) // 2])
+    files = [f"{address}/{name}.wav?key=hunter2" for name in ("cut", "missing")]
+    code, _, err = run("transcribe", *files, "-m", CTC, "-l", "en", "-f", "json", "-o", "out")
+    assert code == 1
+    assert err.count(f"{address}/missing.wav") == 1, "an error names the recording once"
+    assert f"Nothing was heard in {address}/cut.wav." in err
+    document = json.loads(Path("out/cut.json").read_text())
+    assert document["options"]["file"] == f"{address}/cut.wav"
+    assert len(document["warnings"]) == 2
+    noted = list(Path("out").glob(".*.unfinished.jsonl"))
+    assert noted
+    assert "hunter2" not in "".join([err, *map(str, noted), *(path.read_text() for path in Path("out").iterdir())])
+    code, _, err = run("transcribe", *[f"{address}/cut.wav?key=hunter{n}" for n in "23"], "-m", CTC, "-o", "out")
+    assert (code, err.count("cut.wav"), "hunter" in err) == (1, 2, False), "two outputs of one name"
 
 
 MEASURED = """

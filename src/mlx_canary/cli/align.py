@@ -82,8 +82,9 @@ def command(
         loaded = CanaryModel.from_pretrained(model, dtype=dtype, progress=loading)
     with reader_warnings() as warnings:
         transcript = loaded.align(file, text, language=language)
-    asked = {"file": describe(file), "text": str(text_file), **({} if language is None else {"language": language})}
-    provenance = Provenance(loaded.config.name, asked, tuple(warnings.about(file)))
+    name = describe(file)
+    asked = {"file": name, "text": str(text_file), **({} if language is None else {"language": language})}
+    provenance = Provenance(loaded.config.name, asked, tuple(warnings.about(name)))
     if target is None:
         click.echo(render(transcript, names[0], subtitles, provenance), nl=False)
         return

@@ -155,10 +155,12 @@ def _bits(values: tuple[str, ...] | None) -> tuple[Bits | None, ...]:
 
 def _recordings(given: dict[str, Any]) -> Iterator[tuple[str, AudioSource]]:
     from mlx_canary.audio.download import is_url
+    from mlx_canary.audio.sources import describe
     from mlx_canary.evaluate.benchmark import synthetic_speech
 
     for file in given["audio"]:
-        yield file, file if is_url(file) else Path(file)
+        source = file if is_url(file) else Path(file)
+        yield describe(source), source
     if not given["audio"]:
         for seconds in given["seconds"] or (10.0,):
             yield f"{seconds:g} s made up", synthetic_speech(seconds)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import groupby
 
-from mlx_canary.audio.sources import describe as describe_source
 from mlx_canary.longform.guards import describe
 from mlx_canary.types import Transcript
 
@@ -23,9 +22,9 @@ class ReaderWarnings(logging.Handler):
         if isinstance(record.args, tuple) and record.args:
             self._told.append((record.args[0], record.getMessage()))
 
-    def about(self, file: str) -> list[str]:
-        """Of this recording, each once."""
-        return list(dict.fromkeys(message for name, message in self._told if name == describe_source(file)))
+    def about(self, name: str) -> list[str]:
+        """Of the recording that is called so, each once."""
+        return list(dict.fromkeys(message for whose, message in self._told if whose == name))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 from mlx_canary.audio.containers import SUFFIXES
 from mlx_canary.audio.decode import estimated_duration
 from mlx_canary.audio.download import is_url
-from mlx_canary.audio.sources import open_source
+from mlx_canary.audio.sources import describe, open_source
 from mlx_canary.errors import AudioError
 
 
@@ -33,6 +33,11 @@ class Recording:
     number: int
     subfolder: Path = Path()
     occurrence: int = 0
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages and in JSON: of an address only what is no secret."""
+        return describe(self.file)
 
 
 @dataclass(frozen=True, slots=True)

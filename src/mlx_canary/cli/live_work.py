@@ -51,11 +51,12 @@ def run(given: dict[str, Any]) -> None:
         transcript = replace(first, translations=tuple(others))
         # A source that failed before anything was said leaves nothing to save.
         if error is None or transcript.duration:
+            failure = [str(error)] if isinstance(error, AudioError) else []
             doubtful = list(doubts(_title(given), transcript))
             for doubt in doubtful:
                 tell(f"Warning: {doubt}")
-            failure = [str(error)] if isinstance(error, AudioError) else []
-            provenance = Provenance(model.config.name, _asked(given), (*warnings.about(name), *failure, *doubtful))
+            told = (*warnings.about(_title(given)), *failure, *doubtful)
+            provenance = Provenance(model.config.name, _asked(given), told)
             if target is not None:
                 paths = write_outputs(transcript, formats, target, name, provenance=provenance)
                 with suppress(OSError):  # the terminal may be gone

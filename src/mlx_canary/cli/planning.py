@@ -60,7 +60,7 @@ def make_plan(job: Job) -> Plan:
         paths = _outputs_before(job, target, recording) if job.resume else []
         there = list(map(os.path.lexists, paths))
         if there and all(there):
-            tell(f"{recording.file} was done before: {', '.join(map(str, paths))}")
+            tell(f"{recording.name} was done before: {', '.join(map(str, paths))}")
             continue
         left.append(recording)
         if any(there):
@@ -167,6 +167,6 @@ def _asked(job: Job, recording: Recording) -> str:
 def _journal_path(target: OutputTarget, recording: Recording) -> Path:
     """Tells recordings of one name in different folders apart, and those that are named twice."""
     file = recording.file
-    name = "stdin" if file == "-" else Path(file.rstrip("/")).name
+    name = "stdin" if file == "-" else Path(recording.name.rstrip("/")).name
     which = f"{file}\0{recording.subfolder}\0{recording.occurrence}".encode("utf-8", "surrogateescape")
     return target.folder / f".{name[:40]}.{hashlib.sha256(which).hexdigest()[:8]}.unfinished.jsonl"

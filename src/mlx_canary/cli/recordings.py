@@ -79,7 +79,7 @@ def _deliver_all(
         except CanaryError as error:
             all_well = False
             told = str(error)
-            delivery.progress.note(f"Error: {told}" if recording.file in told else f"Error: {recording.file}: {told}")
+            delivery.progress.note(f"Error: {told}" if recording.name in told else f"Error: {recording.name}: {told}")
         delivery.progress.finished()
     return all_well
 
@@ -138,14 +138,14 @@ class _Delivery:
         assert outcome.transcript is not None
         job, transcript = self.job, outcome.transcript
         texts = [transcript, *transcript.translations]
-        doubtful = list(doubts(recording.file, transcript))
+        doubtful = list(doubts(recording.name, transcript))
         for doubt in doubtful:
             self.progress.note(f"Warning: {doubt}")
-        warnings = [*self._warnings.about(recording.file), *doubtful]
-        asked = {"file": recording.file, **_stated(self._options)}
+        warnings = [*self._warnings.about(recording.name), *doubtful]
+        asked = {"file": recording.name, **_stated(self._options)}
         provenance = Provenance(self._model, asked, tuple(warnings))
         if target is None:
-            text = self._on_stdout(recording.file, texts, provenance)
+            text = self._on_stdout(recording.name, texts, provenance)
             if not self._printed or text != self._printed:
                 self.progress.print(text.removeprefix(self._printed))
             return
@@ -164,16 +164,16 @@ class _Delivery:
             subtitles=job.subtitles,
             provenance=provenance,
         )
-        self.progress.note(f"{recording.file} -> {', '.join(map(str, paths))}")
+        self.progress.note(f"{recording.name} -> {', '.join(map(str, paths))}")
 
-    def _on_stdout(self, file: str, texts: list[Transcript], provenance: Provenance) -> str:
+    def _on_stdout(self, name: str, texts: list[Transcript], provenance: Provenance) -> str:
         job = self.job
         (format,) = job.formats
         if format not in ("txt", "json"):
             return render(texts, format, job.subtitles, provenance)
         parts = []
         for text in texts:
-            named = [file] * (len(job.inputs) > 1) + [text.target_lang] * (len(texts) > 1)
+            named = [name] * (len(job.inputs) > 1) + [text.target_lang] * (len(texts) > 1)
             title = f"== {', '.join(named)} ==\n" if named and format == "txt" else ""
             parts.append(title + render(text, format, job.subtitles, provenance).rstrip("\n") + "\n")
         return "".join(parts)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
+from mlx_canary.audio.sources import describe
 from mlx_canary.writers.errors import OutputError
 from mlx_canary.writers.names import describe_recording, fill_template
 from mlx_canary.writers.registry import SubtitleWriter, find_writer, parse_formats
@@ -153,10 +154,10 @@ def _check_different(sources: Sequence[OutputSource], formats: Sequence[str], ta
     """No two outputs, and no output and recording, may be the same file."""
     if any(None in source.languages for source in sources):  # a name that waits for its language may become any
         sources = [replace(source, languages=(None, *source.languages[1:])) for source in sources]
-    taken = {_file_key(source.recording): f"the recording {source.recording}" for source in sources}
+    taken = {_file_key(source.recording): f"the recording {describe(source.recording)}" for source in sources}
     for source in sources:
         for output in _plan(source, formats, target):
-            user = f"the {output.format} output of {source.recording} in {_languages(source, output.texts)}"
+            user = f"the {output.format} output of {describe(source.recording)} in {_languages(source, output.texts)}"
             other = taken.setdefault(_file_key(output.path), user)
             if other is not user:
                 raise OutputError(f"{output.path} would be both {other} and {user}. {_ADVICE}")
