@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -19,6 +20,7 @@ import pty
 
 MODEL = str(DATA / "models/canary2-flash.nemo")
 CHIRP = str(DATA / "audio" / WAVS["chirp"])
+FRENCH = str(DATA / "demo/fr_kokoro_1.flac")
 TEXT = b"Hello, the weather is cold."
 RED = "\x1b[31mred"
 
@@ -119,6 +121,31 @@ def test_what_the_encoding_lacks_is_escaped(tmp_path):
     )
     assert result.returncode == 0
     assert rb"== gr\xf6\xdfe.wav ==" in result.stdout
+
+
+LOCALES = {
+    "ascii": {"PYTHONIOENCODING": "ascii"},
+    "C": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+}
+
+
+@pytest.mark.parametrize("locale", LOCALES.values(), ids=LOCALES)
+def test_all_but_plain_text_is_utf8_in_any_locale(locale, tmp_path):
+    """Letters that the encoding lacks stood in JSON as escapes that it does not have; the locale C had a traceback."""
+    environment = {**os.environ, **locale}
+    environment.pop("PYTHONIOENCODING" if "LC_ALL" in locale else "LC_ALL", None)
+
+    def written(*arguments: str) -> bytes:
+        line = command(*arguments, "-m", "demo", "-l", "fr")
+        result = subprocess.run(line, capture_output=True, cwd=tmp_path, env=environment)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    text = json.loads(written("transcribe", FRENCH, "-f", "json").decode("utf-8"))["text"]
+    assert "déjeuner" in text
+    assert written("transcribe", FRENCH) == text.encode("ascii", "backslashreplace") + b"\n"
+    (tmp_path / "text.txt").write_text(text, encoding="utf-8")
+    assert "déjeuner" in written("align", FRENCH, "text.txt", "-f", "vtt").decode("utf-8")
 
 
 def test_a_closed_stdout_is_a_sentence(tmp_path):

@@ -54,6 +54,7 @@ def command(
     from mlx_canary.audio.sources import describe
     from mlx_canary.cli.doubts import reader_warnings
     from mlx_canary.cli.progress import loading_progress
+    from mlx_canary.cli.terminal import write_utf8
     from mlx_canary.model import CanaryModel
     from mlx_canary.writers import (
         OutputSource,
@@ -86,6 +87,7 @@ def command(
     asked = {"file": name, "text": str(text_file), **({} if language is None else {"language": language})}
     provenance = Provenance(loaded.config.name, asked, tuple(warnings.about(name)))
     if target is None:
+        write_utf8()
         click.echo(render(transcript, names[0], subtitles, provenance), nl=False)
         return
     for path in write_outputs(transcript, names, target, file, subtitles=subtitles, provenance=provenance):

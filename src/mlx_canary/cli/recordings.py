@@ -15,7 +15,7 @@ from mlx_canary.cli.jobs import Job
 from mlx_canary.cli.languages import check_published
 from mlx_canary.cli.planning import Plan, delete_journals, finish, make_plan, open_journals
 from mlx_canary.cli.progress import RecordingProgress, loading_progress, recording_progress
-from mlx_canary.cli.terminal import tell
+from mlx_canary.cli.terminal import tell, write_utf8
 from mlx_canary.decoding.options import DecodingOptions
 from mlx_canary.errors import CanaryError
 from mlx_canary.longform.journal import Journal
@@ -31,6 +31,8 @@ def run(job: Job) -> None:
     for problem in job.inputs.problems:
         tell(f"Error: {problem}")
     check_published(job.model, job.options)
+    if job.target is None and job.formats != ("txt",):
+        write_utf8()
     plan = make_plan(job)
     all_well = _work(job, plan) if plan.recordings else not job.inputs.problems
     if not all_well:

@@ -63,8 +63,16 @@ def replace_missing_streams() -> None:
 
 def never_refuse_text() -> None:
     """Write what stdout's encoding lacks as an escape, where Python would stop in the middle of the work."""
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+    # Python's own ways, the second one in the locale C; any other is somebody's choice.
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors in ("strict", "surrogateescape"):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def write_utf8() -> None:
+    """Have stdout get UTF-8 from now on, whatever the locale: for formats that are nothing else."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # The escape for file names that are no Unicode is JSON's, too.
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def abandon_stdout() -> None:
