@@ -402,6 +402,16 @@ def outputs(folder: Path) -> dict[str, str]:
     return {name: text for name, text in texts(folder).items() if not name.startswith(".")}
 
 
+def test_nothing_is_promised_where_nothing_could_be_kept(tmp_path):
+    """It said that what was finished is kept, though the disk was full."""
+    limited = ["sh", "-c", 'ulimit -f 1; exec "$@"', "sh", sys.executable, "-m", "mlx_canary"]
+    arguments = ("transcribe", SPEECH, "-m", CTC, "-l", "en", "-f", "json", "-o", ".")
+    result = subprocess.run([*limited, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1
+    assert "speech_7s01.json cannot be written: File too large" in result.stderr
+    assert "is kept" not in result.stderr
+
+
 TWO_OF_THREE = ("transcribe", "a/talk.wav", "late.wav", "b.wav", "-l", "en", "-f", "srt,txt", "-o", "out")
 
 

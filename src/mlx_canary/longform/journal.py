@@ -47,7 +47,7 @@ class Journal:
 
     @property
     def n_windows(self) -> int:
-        """How many windows are noted."""
+        """How many windows are noted in the file."""
         return len(self._windows)
 
     def find(self, window: Window) -> Texts | None:
@@ -56,8 +56,8 @@ class Journal:
 
     def note(self, window: Window, texts: Texts) -> None:
         """Write a finished window down. Where that is not possible the run goes on, with a warning."""
-        self._append(_entry(_key(window), texts))
-        self._windows[_key(window)] = texts
+        if self._append(_entry(_key(window), texts)):
+            self._windows[_key(window)] = texts
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write down that the whole recording is done, and what came of it, for `read_finished`."""
@@ -72,10 +72,11 @@ class Journal:
         """The run is done; nothing is left to resume. A file that cannot be deleted stays, with a warning."""
         self._file.delete()
 
-    def _append(self, line: dict[str, Any]) -> None:
+    def _append(self, line: dict[str, Any]) -> bool:
+        """Whether the line is written."""
         with self._lock:
             if not self._writable:
-                return
+                return False
             try:
                 if not self._started:
                     # All anew, because the last line of what was resumed may be cut off.
@@ -91,6 +92,7 @@ class Journal:
                     self.path,
                     reason,
                 )
+            return self._writable
 
 
 def read_finished(path: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:

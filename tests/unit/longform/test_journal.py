@@ -154,7 +154,7 @@ def test_an_unwritable_place_stops_no_run(path, caplog):
         journal.note(window(10.0), TEXTS)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "cannot go on where it stopped" in caplog.text
-    assert journal.n_windows == 2
+    assert journal.n_windows == 0
     journal.delete()
     assert len(caplog.records) == 1
 
@@ -168,6 +168,17 @@ def test_a_full_disk_leaves_no_piece_behind(path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(path.parent.iterdir()) == []
+
+
+def test_what_a_full_disk_did_not_take_does_not_count(interrupted, path):
+    """The program said that it was kept."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, limits[1]))
+    try:
+        interrupted.note(window(30.0), TEXTS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert interrupted.n_windows == Journal(path, CONDITIONS, resume=True).n_windows == 3
 
 
 def test_a_journal_that_cannot_be_deleted_is_no_error(path, caplog):
