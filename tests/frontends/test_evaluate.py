@@ -16,6 +16,7 @@ import pytest
 from conftest import DATA, WAVS
 
 from mlx_canary import CanaryModel
+from mlx_canary.cli.benchmark import _recordings as recordings_to_measure
 from mlx_canary.cli.main import main
 from mlx_canary.evaluate import subjects
 
@@ -207,12 +208,35 @@ def test_missing_extra_is_told_before_the_work(run, manifest: Path, monkeypatch:
         (("benchmark", "-m", MODEL, "--audio", "HTTP://["), 1, "is not a URL"),
         (("benchmark", "-m", "not even looked for", "--json", "clips.jsonl"), 1, "clips.jsonl exists"),
         (("benchmark", "-m", "not even looked for", "--json", "/dev/stdout"), 1, "There is no model"),
+        (("benchmark", "-m", "not even looked for", "--json", "."), 1, ". is a folder"),
+        (("evaluate", "clips.jsonl", "-m", "not even looked for", "--json", "."), 1, ". is a folder"),
+        (
+            ("evaluate", "clips.jsonl", "-m", "not even looked for", "--json", "clips.jsonl/x.json"),
+            *(1, "clips.jsonl/x.json cannot be written: clips.jsonl is not a folder"),
+        ),
+        (
+            ("evaluate", "clips.jsonl", "-m", "not even looked for", "--json", "./clips.jsonl", "--overwrite"),
+            *(1, "clips.jsonl is what this command reads"),
+        ),
+        (
+            ("evaluate", "clips.jsonl", "-m", "not even looked for", "--json", SPEECH, "--overwrite"),
+            *(1, "is what this command reads"),
+        ),
+        (
+            ("benchmark", "-m", "not even looked for", "--audio", SHORT, "--json", SHORT, "--overwrite"),
+            *(1, "is what this command reads"),
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused(run, manifest: Path, arguments, code: int, message: str) -> None:
     result = run(*arguments)
     assert result.code == code
     assert message in result.err
+
+
+def test_what_is_secret_in_an_address_is_no_name() -> None:
+    [(name, source)] = recordings_to_measure({"audio": ["https://example.org/a.wav?key=1"]})
+    assert (name, source) == ("https://example.org/a.wav", "https://example.org/a.wav?key=1")
 
 
 def test_benchmark_of_a_checkpoint(run, tmp_path: Path) -> None:

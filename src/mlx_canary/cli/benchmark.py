@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import click
 from click.core import ParameterSource
 
-from mlx_canary.cli.options import check_replaceable, named_model
+from mlx_canary.cli.options import check_result, named_model
 
 if TYPE_CHECKING:
     from mlx_canary.audio.sources import AudioSource
@@ -136,7 +136,7 @@ def _check(given: dict[str, Any]) -> None:
     if given["audio"] and given["seconds"]:
         raise click.UsageError("Give either --audio or --seconds.")
     if given["json_file"] is not None:
-        check_replaceable(given["json_file"], given["overwrite"])
+        check_result(given["json_file"], given["overwrite"], given["audio"])
 
 
 def _subject(given: dict[str, Any], dtype: Dtype | None, bits: Bits | None) -> Subject:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from mlx_canary.cli.options import as_language, check_replaceable, dtype_option, model_option
+from mlx_canary.cli.options import as_language, check_result, dtype_option, model_option
 
 
 @click.command(name="evaluate")
@@ -79,10 +79,10 @@ def command(**given: Any) -> None:
         raise click.UsageError("--resume needs --json: the notes of what is done are kept beside that file.")
     # A run in which something failed has written it; with its notes the next one completes it.
     overwrite = given["overwrite"] or (path is not None and given["resume"] and _notes(path).exists())
-    if path is not None:
-        check_replaceable(path, overwrite)
     require_all()
     options, manifest = _options(given), read_manifest(given["manifest"])
+    if path is not None:
+        check_result(path, overwrite, [given["manifest"], *(item.audio for item in manifest.items)])
     with loading_progress(given["model"], enabled=not given["quiet"]) as loading:
         model = CanaryModel.from_pretrained(given["model"], dtype=given["dtype"], progress=loading)
     with recording_progress(len(manifest.items), enabled=not given["quiet"]) as progress:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -174,17 +175,26 @@ def recording_options(command: Command) -> Command:
     return command
 
 
-def check_replaceable(path: Path, overwrite: bool) -> None:
-    """Notice before the long work that a file for its result exists.
+def check_result(path: Path, overwrite: bool, inputs: Iterable[str | Path]) -> None:
+    """Notice before the long work that a file for its result cannot be written.
+
+    Args:
+        path: The file.
+        overwrite: Whether it may exist.
+        inputs: What the work reads, and must not be replaced in any case.
 
     Raises:
-        OutputError: It does, and is not to be replaced.
+        OutputError: It cannot be written, exists, or is one of the inputs.
     """
+    from mlx_canary.writers.errors import OutputError
     from mlx_canary.writers.files import is_open_elsewhere
-    from mlx_canary.writers.plan import already_exists
+    from mlx_canary.writers.plan import check_writable
 
-    if path.is_file() and not is_open_elsewhere(path) and not overwrite:
-        raise already_exists(path)
+    if is_open_elsewhere(path):
+        return
+    if path.exists() and any(os.path.exists(file) and os.path.samefile(file, path) for file in inputs):
+        raise OutputError(f"{path} is what this command reads. Choose another name for its result.")
+    check_writable(path, overwrite=overwrite)
 
 
 @contextmanager

@@ -103,7 +103,7 @@ def plan_outputs(
         plans = [[output for output in plan if not os.path.lexists(output.path)] for plan in plans]
     for plan in plans:
         for output in plan:
-            _check_writable(output.path, target)
+            check_writable(output.path, overwrite=target.overwrite)
     return plans
 
 
@@ -175,10 +175,15 @@ def already_exists(path: Path) -> OutputError:
     )
 
 
-def _check_writable(path: Path, target: OutputTarget) -> None:
+def check_writable(path: Path, *, overwrite: bool) -> None:
+    """Notice before the long work that a file could not be written.
+
+    Raises:
+        OutputError: It exists and `overwrite` is false, is a folder, or lies where nothing can be written.
+    """
     if os.path.isdir(path):
         raise OutputError(f"{path} is a folder; a file cannot take its place.")
-    if os.path.lexists(path) and not target.overwrite:
+    if os.path.lexists(path) and not overwrite:
         raise already_exists(path)
     folder = next(parent for parent in path.parents if os.path.exists(parent) or parent == parent.parent)
     if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
