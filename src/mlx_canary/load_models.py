@@ -18,9 +18,11 @@ from mlx_canary.audio.features import Preprocessor
 from mlx_canary.backend import mx
 from mlx_canary.config import FORMAT_VERSION, ModelConfig
 from mlx_canary.conversion import safetensors
+from mlx_canary.conversion.archive import nemo_in
 from mlx_canary.conversion.files import Expected, WeightsFile, weights_files
 from mlx_canary.conversion.names import CONFIG
 from mlx_canary.conversion.nemo import NemoCheckpoint, open_nemo
+from mlx_canary.conversion.output_folder import format_version
 from mlx_canary.conversion.source import TensorGroup, read_source, tensor_group
 from mlx_canary.conversion.translate import describe
 from mlx_canary.conversion.weights import checked, our_tensors
@@ -74,9 +76,9 @@ def load_model(source: str | Path, progress: Progress | None = None) -> LoadedMo
     """Load a checkpoint.
 
     Args:
-        source: The folder of a converted checkpoint, a `.nemo` file or unpacked folder (converted in memory), or a name
-            from CANARY_MODELS or repository `owner/name` on the Hugging Face hub, perhaps with `@revision` (downloaded
-            and converted once).
+        source: The folder of a converted checkpoint; a `.nemo` file, a folder that holds one or an unpacked one
+            (converted in memory); or a name from CANARY_MODELS or repository `owner/name` on the Hugging Face hub,
+            perhaps with `@revision` (downloaded and converted once).
         progress: Told what is being downloaded or converted, with the bytes done and in all.
 
     Raises:
@@ -125,7 +127,10 @@ def load_config(source: str | Path, progress: Progress | None = None) -> ModelCo
 
 
 def _is_converted(path: Path) -> bool:
-    return os.path.isfile(path / CONFIG) and not os.path.exists(path / "model_config.yaml")
+    """Whether it is to be read as a folder of ours; NVIDIA's repositories have a config.json of their own."""
+    if not os.path.isfile(path / CONFIG) or os.path.exists(path / "model_config.yaml"):
+        return False
+    return format_version(path / CONFIG) is not None or nemo_in(path) is None
 
 
 def locate(source: str | Path, progress: Progress | None = None) -> Path:

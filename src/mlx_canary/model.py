@@ -62,10 +62,10 @@ class CanaryModel:
         """Load a checkpoint.
 
         Args:
-            source: The folder of a converted checkpoint, a `.nemo` file (converted in memory), "demo" for the small
-                model in the package, a published name such as "canary-1b-v2", or a repository `owner/name` on the
-                Hugging Face hub; the last two perhaps with `@revision`. A model from the hub is downloaded and
-                converted once, and found in the cache afterwards.
+            source: The folder of a converted checkpoint, a `.nemo` file or a folder that holds one (converted in
+                memory), "demo" for the small model in the package, a published name such as "canary-1b-v2", or a
+                repository `owner/name` on the Hugging Face hub; the last two perhaps with `@revision`. A model from the
+                hub is downloaded and converted once, and found in the cache afterwards.
             dtype: What to compute in. None for what the checkpoint is stored in, but on a CPU, where half precision and
                 quantized matrices are slow, for float32 with the matrices unpacked; naming a type keeps them packed.
                 An aligner gets it on a GPU only.

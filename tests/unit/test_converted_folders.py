@@ -323,3 +323,53 @@ def test_config_json_is_enough_to_ask_what_a_model_is(folder):
 def test_a_folder_may_be_renamed_and_moved(folder, tmp_path):
     folder.rename(tmp_path / "elsewhere")
     assert CanaryModel.from_pretrained(tmp_path / "elsewhere").config.name == "canary2-flash"
+
+
+ENCODER_ALONE = {"config.json": b'{"model_type": "fastconformer"}', "model.safetensors": b"", "README.md": b"a card"}
+
+
+@pytest.fixture
+def download(tmp_path, monkeypatch) -> Path:
+    """What a download of the whole repository nvidia/canary-1b-flash leaves."""
+    folder = tmp_path / "canary-1b-flash"
+    folder.mkdir()
+    for name, content in ENCODER_ALONE.items():
+        (folder / name).write_bytes(content)
+    shutil.copy(MODELS / "canary2-flash.nemo", folder / "canary-1b-flash.nemo")
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def test_a_folder_that_holds_a_nemo_file_stands_for_it(download, tmp_path):
+    """The config.json in it is another library's: the folder was refused for it, without a word of the .nemo."""
+    for source in ("canary-1b-flash", "./canary-1b-flash", download):
+        assert load_config(source).source.file == "canary-1b-flash.nemo"
+    assert CanaryModel.from_pretrained("canary-1b-flash").config.name == "canary-1b-flash"
+    convert(ConversionConfig(nemo_file=download, output_dir=tmp_path / "model"))
+    assert all(check.passed for check in verify(tmp_path / "model", download))
+
+
+def test_such_a_folder_needs_no_name_nor_a_config(download, monkeypatch, whole):
+    """And `convert .` names its folder by where it is."""
+    monkeypatch.chdir(download)
+    result = CliRunner().invoke(cli, ["convert", "."])
+    assert result.exit_code == 0, result.output
+    assert load_config("canary-1b-flash-mlx").source.file == "canary-1b-flash.nemo"
+    (download / "config.json").unlink()
+    (download / "canary-1b-flash.nemo").rename("something.nemo")
+    assert load_config(download).source.file == "something.nemo"
+
+
+def test_of_several_nemo_files_the_one_with_the_folder_s_name_is_taken(download):
+    (download / "another.nemo").write_bytes(b"another")
+    assert load_config(download).source.file == "canary-1b-flash.nemo"
+    (download / "canary-1b-flash.nemo").rename(download / "mine.nemo")
+    for read in (load_config, lambda folder: convert(ConversionConfig(nemo_file=folder, output_dir="model"))):
+        with pytest.raises(ConversionError, match=r"holds 2 \.nemo files \(another\.nemo, mine\.nemo\)\. Give"):
+            read(download)
+
+
+def test_a_converted_folder_stays_what_it_is(folder):
+    """Whatever lies beside it."""
+    (folder / "model.nemo").write_bytes(b"not read")
+    assert load_config(folder).source.file == "canary2-flash.nemo"

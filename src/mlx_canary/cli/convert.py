@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -51,8 +52,8 @@ def command(
 ) -> None:
     """Make an MLX model of a NeMo checkpoint.
 
-    NEMO_FILE is a .nemo file, or a folder with its unpacked members. Neither NeMo nor PyTorch is needed, and nothing in
-    the file is executed.
+    NEMO_FILE is a .nemo file, a folder that holds one, or a folder with its unpacked members. Neither NeMo nor PyTorch
+    is needed, and nothing in the file is executed.
 
     \b
     Examples:
@@ -64,7 +65,7 @@ def command(
 
     config = _config(
         nemo_file=nemo_file,
-        output_dir=output_dir or Path(f"{nemo_file.name.removesuffix('.nemo')}-mlx"),
+        output_dir=output_dir or Path(f"{os.path.basename(os.path.abspath(nemo_file)).removesuffix('.nemo')}-mlx"),
         preserve_original_keys=preserve_keys,
         dtype=dtype,
         bits=int(bits) if bits else None,

@@ -29,8 +29,8 @@ def command(as_json: bool) -> None:
     """List the Canary models that exist and what each can do.
 
     A name from this list can be given as --model; it is downloaded and converted once. So can a repository owner/name
-    on the Hugging Face hub, either perhaps with @revision, the folder of a converted model, or a .nemo file. What was
-    downloaded before is marked, and listed at the end where it is not one of these.
+    on the Hugging Face hub, either perhaps with @revision, the folder of a converted model, or a .nemo file or the
+    folder of one. What was downloaded before is marked, and listed at the end where it is not one of these.
     """
     from mlx_canary.hub.cache import cached_models, size_text
     from mlx_canary.registry import CANARY_MODELS

@@ -43,7 +43,8 @@ model_option = click.option(
     envvar="MLX_CANARY_MODEL",
     show_envvar=True,
     metavar="MODEL",
-    help="Folder of a converted model, .nemo file, 'demo', a name from `mlx-canary models`, or a hub repository.",
+    help="Folder of a converted model, .nemo file or folder of one, 'demo', a name from `mlx-canary models`, or a "
+    "repository on the hub.",
 )
 
 dtype_option = click.option(

@@ -1,4 +1,4 @@
-"""The members of a `.nemo`: a tar, a gzip tar or an unpacked folder in, windows on their bytes out.
+"""The members of a `.nemo`: a tar, a gzip tar, a folder with one of them or an unpacked one in, windows on bytes out.
 
 Files are memory-mapped where they lie; a gzip is unpacked to a temporary file without a name first.
 Nothing else is written, nothing is extracted by name, and no link is followed out of a folder.
@@ -79,13 +79,13 @@ class Archive:
 
 
 def open_archive(path: Path) -> Archive:
-    """Open a `.nemo` file or an unpacked one.
+    """Open a `.nemo` file, the one in a folder, or an unpacked one.
 
     A folder may hold symbolic links, as the Hugging Face cache does, if they end in the folder itself or
     in the `blobs` of the same cached repository.
 
     Args:
-        path: A tar, a gzip tar, or a folder with the same members.
+        path: A tar, a gzip tar, a folder that holds one of them (see `nemo_in`), or a folder with the same members.
 
     Raises:
         ModelNotFoundError: There is nothing at `path`.
@@ -93,7 +93,10 @@ def open_archive(path: Path) -> Archive:
     """
     try:
         if stat.S_ISDIR(path_mode(path)):
-            return Archive(path, dict(_list_folder(path)))
+            if (nemo := nemo_in(path)) is None:
+                return Archive(path, dict(_list_folder(path)))
+            _checked(nemo, _allowed_roots(path))
+            path = nemo
         with open_regular(path) as file:
             if file.peek(2)[:2] != b"\x1f\x8b":  # type: ignore[attr-defined]
                 return _open_tar(path, file)
@@ -102,6 +105,27 @@ def open_archive(path: Path) -> Archive:
     except OSError as error:
         where = error.filename or path
         raise ConversionError(f"{where} cannot be read: {error.strerror or error}.") from error
+
+
+def nemo_in(folder: Path) -> Path | None:
+    """The `.nemo` file in a folder, as a download of a whole repository leaves one.
+
+    Returns:
+        The one with the folder's name, as NeMo takes it, or else the only one. None where there is none, or where the
+        folder itself is an unpacked one.
+
+    Raises:
+        ConversionError: There are several, and none has the folder's name.
+    """
+    if os.path.lexists(folder / "model_config.yaml"):
+        return None
+    files = sorted(file for file in folder.glob("*.nemo") if not file.name.startswith(".") and file.is_file())
+    name = os.path.basename(os.path.abspath(folder))
+    named = [file for file in files if file.stem == name]
+    if len(files) > 1 and not named:
+        listed = ", ".join(file.name for file in files[:5])
+        raise ConversionError(f"{folder} holds {len(files)} .nemo files ({listed}). Give the path of one of them.")
+    return next(iter(named or files), None)
 
 
 def _open_tar(path: Path, file: IO[bytes]) -> Archive:
@@ -122,14 +146,20 @@ def _list_folder(path: Path) -> Iterator[tuple[str, Member]]:
     for n_files, entry in enumerate(_walk(path)):
         if n_files > _MAX_FILES:
             raise ConversionError(f"{path} has more than {_MAX_FILES} files; an unpacked .nemo has a few dozen.")
-        target = Path(os.path.realpath(entry))
-        if not any(target.is_relative_to(root) for root in roots):
-            raise ConversionError(
-                f"{entry} is a link to {target}, outside the model's folder. Replace it by the file itself."
-            )
+        target = _checked(entry, roots)
         if not stat.S_ISREG(target.stat().st_mode):
             raise ConversionError(f"{entry} is not a plain file. An unpacked .nemo holds nothing else.")
         yield entry.relative_to(path).as_posix(), Member(MappedFile(target))
+
+
+def _checked(entry: Path, roots: list[Path]) -> Path:
+    """Where a file of a folder is; a link must not lead out."""
+    target = Path(os.path.realpath(entry))
+    if not any(target.is_relative_to(root) for root in roots):
+        raise ConversionError(
+            f"{entry} is a link to {target}, outside the model's folder. Replace it by the file itself."
+        )
+    return target
 
 
 def _walk(path: Path) -> Iterator[Path]:

@@ -14,7 +14,7 @@ class ConversionConfig(BaseModel):
     """A conversion of one NeMo checkpoint.
 
     Attributes:
-        nemo_file: A `.nemo` file, or a folder with its unpacked members.
+        nemo_file: A `.nemo` file, a folder that holds one, or a folder with its unpacked members.
         output_dir: The folder to make.
         preserve_original_keys: Keep NeMo's names and axes in model.safetensors, for debugging.
         dtype: What the weights are stored in and the network computes in. Features are always float32.

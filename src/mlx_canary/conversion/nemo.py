@@ -81,7 +81,7 @@ def open_nemo(path: Path) -> NemoCheckpoint:
     """Open a NeMo AED checkpoint.
 
     Args:
-        path: A `.nemo` file (tar or gzip tar) or a folder with the same members.
+        path: A `.nemo` file (tar or gzip tar), a folder that holds one, or a folder with the same members.
 
     Raises:
         ModelNotFoundError: There is nothing at `path`.

@@ -186,11 +186,26 @@ def _link(path: Path, target: str) -> None:
 
 
 def _wrap(path: Path) -> None:
-    """What a download of a whole hub repository leaves."""
+    _empty(path)
+    (path / "model.safetensors").write_bytes(b"")
+    (path / "original").mkdir()
+    (path / "original/canary.nemo").write_bytes(b.tar(b.members()))
+
+
+def _two(path: Path) -> None:
+    _empty(path)
+    for name in ("one.nemo", "two.nemo"):
+        (path / name).write_bytes(b.tar(b.members()))
+
+
+def _linked(path: Path) -> None:
+    _empty(path)
+    _link(path / "canary.nemo", "/etc/hostname")
+
+
+def _empty(path: Path) -> None:
     for name in b.members():
         (path / name).unlink()
-    (path / "canary.nemo").write_bytes(b.tar(b.members()))
-    (path / "model.safetensors").write_bytes(b"")
 
 
 def _doubled() -> bytes:
@@ -260,7 +275,9 @@ MEMBER_CASES = (
     Case("nemo: sharded", _flat({"model_config.yaml": b.CONFIG, "model_weights/x.distcp": b""}), "sharded"),
     Case("nemo: model parallel", _flat({"mp_rank_00/model_weights.ckpt": b""}), "split over devices"),
     Case("nemo: safetensors instead", _flat({"model.safetensors": b"", "config.json": b""}), "has safetensors"),
-    Case("nemo: a folder around it", _folder(_wrap), "Name that file instead"),
+    Case("nemo: in a subfolder", _folder(_wrap), "Name that file instead"),
+    Case("nemo: two in a folder", _folder(_two), "holds 2 .nemo files"),
+    Case("nemo: a link out of its folder", _folder(_linked), "outside the model's folder"),
     Case("nemo: a CTC model", _config(b"target: a.EncDecCTCModelBPE\nencoder: {a: 1}\n"), "EncDecCTCModelBPE"),
     Case("nemo: canary-qwen", _config(b"perception: {}\nprompt_format: qwen\n"), "no Canary"),
 )
