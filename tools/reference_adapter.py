@@ -217,7 +217,8 @@ def lcs_merge(buffer: list[int], data: list[int], delay: int, parallel_chunking:
 
 
 def longform(model: LoadedModel, audio: np.ndarray, timestamps: bool) -> dict[str, Any]:
-    found = transcribe_like_nemo(model, audio, Prompt("en", "en"), timestamps)
+    # The pieces were recorded without NeMo's script, which sets the decoding.
+    found = transcribe_like_nemo(model, audio, Prompt("en", "en"), timestamps, pieces=model.config.decoding)
     entries: dict[str, Any] = {"text": found.text, "chunks": [list(chunk) for chunk in found.chunks]}
     if timestamps:
         entries |= {"word": _entries(found.words, "word"), "segment": _entries(found.segments, "segment")}

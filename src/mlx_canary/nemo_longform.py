@@ -18,6 +18,7 @@ from mlx_canary.alignment.inline import parse_inline
 from mlx_canary.alignment.spans import Span, TokenSpan, group_segments, group_words
 from mlx_canary.alignment.words import sentences, spans_to_words
 from mlx_canary.audio.features import normalize, pad_to_minimum
+from mlx_canary.config import DecodingConfig
 from mlx_canary.decoding.generate import Decoder
 from mlx_canary.decoding.limits import token_limit
 from mlx_canary.decoding.options import DecodingOptions
@@ -32,8 +33,8 @@ Samples = npt.NDArray[np.float32]
 # Mel frames of a piece without overlap: 40 s, or 10 s where the model writes times.
 _PIECE, _TIMED_PIECE = 4000, 1000
 _OVERLAP_FRAMES = 100  # mel frames
-# NeMo's checkpoints decode with a beam of one, faults included.
-_AS_NEMO = DecodingOptions(nemo_faults=True)
+# What NeMo's script for pieces sets, whatever the checkpoint says.
+SCRIPT = DecodingConfig(strategy="beam", beam_size=1, length_penalty=0.0, max_generation_delta=-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,9 @@ class NemoTranscript:
     segments: tuple[Span, ...] = ()
 
 
-def transcribe_like_nemo(model: LoadedModel, samples: Samples, prompt: Prompt, timestamps: bool) -> NemoTranscript:
+def transcribe_like_nemo(
+    model: LoadedModel, samples: Samples, prompt: Prompt, timestamps: bool, pieces: DecodingConfig = SCRIPT
+) -> NemoTranscript:
     """Write down a recording.
 
     Args:
@@ -61,13 +64,14 @@ def transcribe_like_nemo(model: LoadedModel, samples: Samples, prompt: Prompt, t
         samples: (N,) at the checkpoint's rate.
         prompt: What is asked.
         timestamps: Whether to find words and segments.
+        pieces: How pieces without overlap are decoded. Overlapping windows are decoded as the checkpoint says.
 
     Raises:
         PromptError: The prompt leaves no room for a text.
     """
     samples = pad_to_minimum(samples, model.config.preprocessor.sample_rate)
     if model.aligner is None:
-        return _in_pieces(model, samples, prompt, timestamps)
+        return _in_pieces(model, samples, prompt, timestamps, pieces)
     step = HOUR * model.config.preprocessor.sample_rate
     # A rest that makes no frame after the last hour holds nothing.
     begins = range(0, len(samples) - model.config.preprocessor.hop_length, step)
@@ -91,7 +95,8 @@ def _overlapping(model: LoadedModel, samples: Samples, prompt: Prompt, timestamp
     # The last window is padded to the others' length, which counts for the limit.
     n_frames = plan.chunk_size // model.config.preprocessor.hop_length
     limit = token_limit(model.config, n_frames, len(ids))
-    chunks, factor = _decode(model, model.preprocessor(windows), ids, limit, prompt), _factor(model)
+    options = _as_nemo(model.config.decoding)
+    chunks, factor = _decode(model, model.preprocessor(windows), ids, limit, prompt, options), _factor(model)
     if not timestamps or model.aligner is None:
         return NemoTranscript(model.tokenizer.decode(merge_windows(chunks, factor)), tuple(map(tuple, chunks)))
     language = prompt.target_lang
@@ -104,18 +109,30 @@ def _overlapping(model: LoadedModel, samples: Samples, prompt: Prompt, timestamp
 
 
 def _decode(
-    model: LoadedModel, features: Features, ids: list[int], limit: int, prompt: Prompt
+    model: LoadedModel, features: Features, ids: list[int], limit: int, prompt: Prompt, options: DecodingOptions
 ) -> list[tuple[int, ...]]:
-    """One window after the other: in a batch NeMo's beam gives the same, but ours need not hold them all at once."""
+    """One window after the other, so that they need not all be held at once.
+
+    NeMo's batch gives the same for a beam of one and for greedy search. Of several windows with several beams it mixes
+    up what the decoder remembers; that is not repeated.
+    """
     if limit < 1:
         raise PromptError("The prompt leaves no room for the text of a recording this short. Give less context.")
-    decoder = Decoder(model.network, model.tokenizer, _AS_NEMO)
+    decoder = Decoder(model.network, model.tokenizer, options)
     found = []
     for frames, length in zip(features.frames, features.lengths, strict=True):
         encoded: EncoderOutput = model.network.encode(Features(frames[None, :length], (length,)))
         ((best, *_),) = decoder(encoded, [ids], [limit], [prompt.target_lang], [prompt.pnc])
         found.append(best.tokens)
     return found
+
+
+def _as_nemo(decoding: DecodingConfig) -> DecodingOptions:
+    """How NeMo's transcribe() searches; a single beam is its beam search too, where no penalty changes anything."""
+    if decoding.strategy != "beam":
+        return DecodingOptions()
+    penalty = decoding.length_penalty if decoding.beam_size > 1 else 0.0
+    return DecodingOptions(beam_size=decoding.beam_size, length_penalty=penalty, nemo_faults=True)
 
 
 def _token_times(
@@ -161,8 +178,11 @@ def _shifted(span: TokenSpan, offset: int, earliest: int, stride: float, factor:
     return replace(span, start_offset=start, end_offset=end, start=seconds[0], end=seconds[1])
 
 
-def _in_pieces(model: LoadedModel, samples: Samples, prompt: Prompt, timestamps: bool) -> NemoTranscript:
+def _in_pieces(
+    model: LoadedModel, samples: Samples, prompt: Prompt, timestamps: bool, decoding: DecodingConfig
+) -> NemoTranscript:
     """Pieces of the mel frames of the whole recording, each normalised by itself with the population's deviation."""
+    config = model.config.model_copy(update={"decoding": decoding})
     n_frames = len(samples) // model.config.preprocessor.hop_length
     log_mel = model.preprocessor.log_mel([samples])[:, :n_frames]
     size, frame = _TIMED_PIECE if timestamps else _PIECE, model.config.frame_duration
@@ -173,8 +193,8 @@ def _in_pieces(model: LoadedModel, samples: Samples, prompt: Prompt, timestamps:
         length = piece.shape[1]
         features = Features(normalize(piece, [length], ddof=0), (length,))
         # A piece has no frame beyond the valid ones, as a whole recording has.
-        limit = token_limit(model.config, length - 1, len(ids))
-        (tokens,) = _decode(model, features, ids, limit, prompt)
+        limit = token_limit(config, length - 1, len(ids))
+        (tokens,) = _decode(model, features, ids, limit, prompt, _as_nemo(decoding))
         text = model.tokenizer.decode(tokens)
         if timestamps:
             times = parse_inline(text, frame)
