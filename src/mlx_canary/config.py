@@ -120,10 +120,18 @@ class TokenizerConfig(_Part):
 
 
 class PromptConfig(_Part):
-    """The prompt's template by NeMo's name, and the checkpoint's own values for its slots."""
+    """The prompt's template, and the checkpoint's own values for its slots.
 
-    format: Literal["canary", "canary2"]
+    `canary2-romanized` is the `canary2` of AI4Bharat's NeMo; the others have NeMo's names.
+    """
+
+    format: Literal["canary", "canary2", "canary2-romanized"]
     defaults: dict[str, str]
+
+    @property
+    def nemo_format(self) -> str:
+        """What NeMo calls the template."""
+        return self.format.removesuffix("-romanized")
 
 
 class DecodingConfig(_Part):

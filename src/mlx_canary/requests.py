@@ -217,6 +217,7 @@ def _prompt(
         pnc=options.pnc,
         itn=options.itn,
         decodercontext=options.context,
+        romanized=config.prompt.defaults.get("romanized") == "<|romanized|>",
     )
     check_languages(prompt, config.name, config.languages)
     encode_prompt(prompt, config.prompt.format, tokenizer)

@@ -197,7 +197,7 @@ class _Checks:
         weights, n_compared = self.config.weights, 0
         self._loaded = None  # or the weights would be in memory twice
         with open_nemo(nemo_file) as nemo:
-            source = read_source(nemo, self.config.prompt.format)
+            source = read_source(nemo, self.config.prompt.nemo_format)
             if _without_names(source.config) != _without_names(self.config):
                 raise CheckpointError(f"config.json does not say what {nemo_file.name} says; is it another checkpoint?")
             pairs = zip(CanaryTokenizer(self.folder).model_protos(), source.tokenizer.model_protos(), strict=True)

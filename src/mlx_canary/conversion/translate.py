@@ -21,6 +21,7 @@ from mlx_canary.config import (
     PromptConfig,
 )
 from mlx_canary.errors import ConversionError
+from mlx_canary.text.prompt import TEMPLATES
 
 _Config = TypeVar("_Config", bound=BaseModel)
 _REQUIRED = object()
@@ -235,7 +236,24 @@ def prompt_config(config: Mapping[str, Any], override: str | None) -> PromptConf
         if isinstance(turn, Mapping) and turn.get("role") == "user" and isinstance(turn.get("slots"), Mapping):
             slots = turn["slots"]
     defaults = {str(slot): str(value) for slot, value in slots.items() if value is not None}
+    if template == "canary2" and "romanized" in slots:
+        template = "canary2-romanized"
+    _check_slots(template, slots)
     return validated(PromptConfig, dict(format=template, defaults=defaults), "prompt")
+
+
+def _check_slots(template: str, slots: Mapping[str, Any]) -> None:
+    """NeMo too refuses slots that the template does not have: the model was trained with another prompt."""
+    if unknown := sorted({str(slot) for slot in slots} - set(TEMPLATES[template])):
+        raise ConversionError(
+            f"The checkpoint's prompt_defaults have the slot {unknown[0]!r:.100}, for which {template!r} has no place: "
+            "it was trained with another prompt, which is not supported."
+        )
+    romanized, values = slots.get("romanized"), (None, "<|romanized|>", "<|noromanized|>")
+    if romanized not in values:
+        raise ConversionError(
+            f"prompt_defaults.romanized={romanized!r:.100} is not supported; only {values[1]!r} or {values[2]!r} is."
+        )
 
 
 def longest_training_item(config: Mapping[str, Any]) -> float | None:

@@ -69,7 +69,7 @@ def _abilities(state: State) -> dict[str, Any]:
         else [{"source": source, "target": target} for source, target in pairs(languages)],
         "pnc_switch": languages is None or languages.pnc_switch,
         "word_times": True,
-        "prompt": config.prompt.format == "canary2",
+        "prompt": config.prompt.nemo_format == "canary2",
         "sample_rate": config.preprocessor.sample_rate,
         "max_upload_bytes": settings.max_upload_bytes,
         "max_duration": settings.max_duration,

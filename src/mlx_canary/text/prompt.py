@@ -1,7 +1,8 @@
 """The decoder's prompt: what is asked of the model, and its token ids.
 
 Mirrors NeMo's prompt formatters `canary` (canary-1b) and `canary2` (the flash models and canary-1b-v2), with their slot
-names. Which values a checkpoint was trained on is not known here; see `languages`.
+names, and the `canary2` of AI4Bharat's NeMo, which has a slot more. Which values a checkpoint was trained on is not
+known here; see `languages`.
 """
 
 from __future__ import annotations
@@ -15,22 +16,22 @@ from mlx_canary.text.tokenizer import CanaryTokenizer
 
 Task = Literal["transcribe", "translate"]
 
+_CANARY2 = (
+    "<|startofcontext|>",
+    "decodercontext",
+    "<|startoftranscript|>",
+    "emotion",
+    "source_lang",
+    "target_lang",
+    "pnc",
+    "itn",
+)
 TEMPLATES: dict[str, tuple[str, ...]] = {
     "canary": ("<|startoftranscript|>", "source_lang", "task", "target_lang", "pnc"),
-    "canary2": (
-        "<|startofcontext|>",
-        "decodercontext",
-        "<|startoftranscript|>",
-        "emotion",
-        "source_lang",
-        "target_lang",
-        "pnc",
-        "itn",
-        "timestamp",
-        "diarize",
-    ),
+    "canary2": (*_CANARY2, "timestamp", "diarize"),
+    "canary2-romanized": (*_CANARY2, "romanized", "timestamp", "diarize"),
 }
-SWITCHES = ("pnc", "itn", "timestamp", "diarize")
+SWITCHES = ("pnc", "itn", "romanized", "timestamp", "diarize")
 EMOTIONS = ("undefined", "neutral", "happy", "sad", "angry")
 # What NeMo takes for a task; `taskname` is its other name for the slot.
 _TASKS: dict[str, Task] = {
@@ -58,6 +59,7 @@ class Prompt:
         diarize: Speaker tokens.
         emotion: One of EMOTIONS.
         decodercontext: Text that came before, or that contains names to expect.
+        romanized: Latin letters instead of the language's own; only fine-tunes of AI4Bharat's kind have it.
     """
 
     source_lang: str
@@ -69,6 +71,7 @@ class Prompt:
     diarize: bool = False
     emotion: str = "undefined"
     decodercontext: str = ""
+    romanized: bool = False
 
     @classmethod
     def from_slots(cls, slots: Mapping[str, str]) -> Prompt:

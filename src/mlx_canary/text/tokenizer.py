@@ -184,11 +184,20 @@ class CanaryTokenizer:
         """Names and serialized models, as `from_models` takes them."""
         return [(part.name, part.processor.serialized_model_proto()) for part in self._parts]
 
+    @cached_property
+    def _of_all_languages(self) -> _SubTokenizer | None:
+        """The only part for text where it is no language's own, as in AI4Bharat's CanaryMultilingualTokenizer."""
+        parts = [part for part in self._parts if part.name != SPECIAL]
+        alone = len(parts) == 1 and not self.has_special(f"<|{parts[0].name.partition('-')[0]}|>")
+        return parts[0] if alone else None
+
     def _sub_tokenizer(self, language: str | None) -> _SubTokenizer:
         parts = {part.name: part for part in self._parts}
         name = language if language in parts else _REGIONS.get(str(language))
         if name in parts:
             return parts[name]
+        if self._of_all_languages is not None and self.has_special(f"<|{language}|>"):
+            return self._of_all_languages
         languages = ", ".join(name for name in parts if name != SPECIAL)
         raise PromptError(f"Encoding text needs one of this tokenizer's languages, not {language!r}: {languages}.")
 

@@ -8,15 +8,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 import variants as v
-from conftest import MODELS, clip, loaded
+from conftest import DATA, MODELS, clip, loaded
 
-from mlx_canary import CanaryModel, ConversionConfig, ConversionError, convert, verify
+from mlx_canary import (
+    Boosting,
+    CanaryModel,
+    ConversionConfig,
+    ConversionError,
+    DecodingOptions,
+    Phrase,
+    Prompt,
+    PromptError,
+    TranscriptionOptions,
+    convert,
+    verify,
+)
 from mlx_canary.backend import mx
 from mlx_canary.conversion import converter, output_folder
 from mlx_canary.conversion.nemo import open_nemo
 from mlx_canary.conversion.source import read_source
 from mlx_canary.load_models import load_model
-from mlx_canary.text.prompt import Prompt
+from mlx_canary.text.prompt import encode_prompt
 from mlx_canary.transcriber import Transcriber
 from mlx_canary.types import Audio
 
@@ -411,6 +423,73 @@ def test_a_prompt_without_english_is_verified_too(tmp_path):
     nemo = v.variant(tmp_path / "x.nemo", "canary2-unified", members=without_english)
     assert converted(nemo, tmp_path / "model").config.languages is None
     assert [check for check in verify(tmp_path / "model", nemo) if not check.passed] == []
+
+
+# One tokenizer for all languages, and a slot of its own in the prompt: fine-tunes of AI4Bharat's kind. The ids and the
+# text are those of NeMo 3.0 with their tokenizer class and their slot put in.
+
+
+@pytest.fixture(scope="module")
+def multilingual(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("multilingual")
+    nemo = v.multilingual(folder / "x.nemo")
+    converted(nemo, folder / "model")
+    assert all(check.passed for check in verify(folder / "model", nemo))
+    return CanaryModel.from_pretrained(folder / "model")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "ids"),
+    [
+        (Prompt("hi", "hi"), [7, 4, 16, 85, 85, 5, 9, 17, 11, 13]),
+        (Prompt("hi", "en", itn=True, romanized=True), [7, 4, 16, 85, 62, 5, 8, 1121, 11, 13]),
+        (
+            Prompt("kn", "kn", decodercontext="good morning all"),
+            [7, 1216, 1234, 1218, 1218, 1227, 1172, 1159, 1219, 1164, 1157, 1166, 4, 16, 100, 100, 5, 9, 17, 11, 13],
+        ),
+    ],
+)
+def test_a_slot_of_the_prompt_that_a_fine_tune_has_more(prompt, ids, multilingual):
+    """It was left out: the model was asked in a way that it had never seen."""
+    assert encode_prompt(prompt, multilingual.config.prompt.format, multilingual.tokenizer) == ids
+
+
+def test_one_tokenizer_for_all_languages(multilingual):
+    """Phrases, context and known texts failed: "needs one of this tokenizer's languages, not 'hi': multilingual"."""
+    tokenizer, chirp = multilingual.tokenizer, DATA / "audio/chirp_2s3.wav"
+    good = [1216, 1265, 1218, 1218, 1227, 1172, 1159, 1219, 1164]
+    assert tokenizer.encode("Good morning", "hi") == tokenizer.encode("Good morning", "multilingual") == good
+    for language in ("xx", "pnc ", None):
+        with pytest.raises(PromptError, match="needs one of this tokenizer's languages"):
+            tokenizer.encode("Good morning", language)
+    text = "theellar the the thee. theet thee. theet thee. s brtu w.. thee the w then br then f col H w  col"
+    assert multilingual.transcribe(chirp, language="hi").text == text
+    assert [word.text for word in multilingual.align(chirp, "Good morning", language="hi").words] == ["Good", "morning"]
+    boosted = DecodingOptions(boosting=Boosting((Phrase("Good morning"),)))
+    options = TranscriptionOptions("hi", context="Good morning", decoding=boosted)
+    assert multilingual.transcribe(chirp, options=options).source_lang == "hi"
+
+
+def test_the_slot_s_default_is_the_checkpoint_s(tmp_path):
+    model = CanaryModel.from_pretrained(v.multilingual(tmp_path / "x.nemo", romanized="<|romanized|>"))
+    assert model.prompt(TranscriptionOptions("hi")).romanized
+    plain = CanaryModel.from_pretrained(v.multilingual(tmp_path / "plain.nemo", romanized=None))
+    assert plain.config.prompt.format == "canary2"
+    assert not plain.prompt(TranscriptionOptions("hi")).romanized
+
+
+@pytest.mark.parametrize(
+    ("slots", "message"),
+    [
+        ({"accent": "<|north|>", "voice": None}, "have the slot 'accent', for which 'canary2' has no place"),
+        ({"romanized": "maybe"}, r"prompt_defaults\.romanized='maybe' is not supported"),
+    ],
+)
+def test_prompts_that_nobody_knows_are_refused(slots, message, tmp_path):
+    """Such slots were kept in config.json, and nobody read them."""
+    nemo = v.variant(tmp_path / "x.nemo", config=lambda c: c["prompt_defaults"][0]["slots"].update(slots))
+    with pytest.raises(ConversionError, match=message):
+        converted(nemo, tmp_path / "model")
 
 
 # Where it is written.

@@ -201,7 +201,6 @@ def test_sections_must_be_there(section, value):
         (f"{DECODER}.hidden_act", "gelu", "decoder.hidden_act", "gelu"),
         (f"{DECODER}.learn_positional_encodings", True, "decoder.learned_positions", True),
         ("transf_decoder.pre_ln_final_layer_norm", False, "decoder.final_layer_norm", False),
-        ("prompt_format", "canary", "prompt.format", "canary"),
         ("prompt_defaults", None, "prompt.defaults", {}),
         ("decoding.beam.beam_size", 4, "decoding.beam_size", 4),
         ("decoding.beam.length_penalty", 1, "decoding.length_penalty", 1.0),
@@ -387,6 +386,12 @@ def test_what_only_acts_in_training_changes_nothing(path, value):
 )
 def test_prompt_defaults_of_other_shapes_are_none(turns):
     assert prompt_config(changed(("prompt_defaults", turns)), None).defaults == {}
+
+
+def test_the_prompt_format_is_taken_over():
+    assert prompt_config(changed(("prompt_defaults", None), ("prompt_format", "canary")), None).format == "canary"
+    with pytest.raises(ConversionError, match="have the slot 'decodercontext', for which 'canary' has no place"):
+        prompt_config(changed(("prompt_format", "canary")), None)
 
 
 def test_prompt_defaults_are_the_user_s_turn():

@@ -9,6 +9,7 @@ from typing import Any
 import builders as b
 import numpy as np
 import yaml
+from sentencepiece import SentencePieceProcessor
 
 from mlx_canary.conversion.torch_zip import read_state_dict
 
@@ -93,3 +94,42 @@ def unpack(model: str, folder: Path) -> Path:
             if info.isfile():
                 (folder / info.name).write_bytes(archive.extractfile(info).read())
     return folder
+
+
+def multilingual(path: Path, model: str = "canary2-flash", romanized: str | None = "<|noromanized|>") -> Path:
+    """A checkpoint of the kind of AI4Bharat's: one tokenizer for all languages, and a slot more in the prompt.
+
+    Args:
+        path: Where it is written.
+        model: What it is made of: the English tokenizer is the one for all.
+        romanized: The slot's default; None for no such slot.
+    """
+    parts = yaml.safe_load(nemo_members(model)["model_config.yaml"])["tokenizer"]["langs"]
+    special = parts["spl_tokens"]["model_path"].removeprefix("nemo:")
+    n_pieces = sum(len(_pieces(nemo_members(model), parts[name])) for name in ("spl_tokens", "en"))
+    n_rows = -(-n_pieces // 8) * 8
+
+    def edit(config: Config) -> None:
+        langs = config["tokenizer"]["langs"]
+        config["tokenizer"]["langs"] = {"spl_tokens": langs["spl_tokens"], "multilingual": langs["en"]}
+        package = "nemo.collections.common.tokenizers.canary_multilingual_tokenizer"
+        config["tokenizer"]["custom_tokenizer"]["_target_"] = f"{package}.CanaryMultilingualTokenizer"
+        config["head"]["num_classes"] = n_rows
+        if romanized is not None:
+            config["prompt_defaults"][0]["slots"]["romanized"] = romanized
+
+    def shorten(tensors: Tensors) -> None:
+        tensors[HEAD] = tensors[EMBEDDING] = np.ascontiguousarray(tensors[HEAD][:n_rows])
+        tensors["log_softmax.mlp.layer0.bias"] = tensors["log_softmax.mlp.layer0.bias"][:n_rows].copy()
+
+    def rename(members: dict[str, bytes]) -> None:  # to tokens of the same length
+        members[special] = (
+            members[special].replace(b"<|spltoken0|>", b"<|romanized|>").replace(b"<|emo:neutral|>", b"<|noromanized|>")
+        )
+
+    return variant(path, model, config=edit, tensors=shorten, members=rename)
+
+
+def _pieces(members: dict[str, bytes], part: Config) -> list[str]:
+    processor = SentencePieceProcessor(model_proto=members[part["model_path"].removeprefix("nemo:")])
+    return [processor.id_to_piece(i) for i in range(processor.get_piece_size())]

@@ -29,7 +29,7 @@ def test_a_single_tokenizer_puts_a_bar_first():
     assert pieces(FLASH)[0] == "<|startofcontext|>"
 
 
-@pytest.mark.parametrize("switch", SWITCHES)
+@pytest.mark.parametrize("switch", ["pnc", "itn", "timestamp", "diarize"])
 def test_a_switch_changes_its_own_token_and_no_other(switch):
     on, off = pieces(FLASH, **{switch: True}), pieces(FLASH, **{switch: False})
     assert [pair for pair in zip(on, off, strict=True) if len(set(pair)) > 1] == [(f"<|{switch}|>", f"<|no{switch}|>")]
@@ -117,7 +117,7 @@ def test_what_is_neither_is_refused(value):
     [
         ({}, "lacks source_lang and target_lang"),
         ({"source_lang": "en"}, "lacks target_lang"),
-        ({"source_lang": "en", "target_lang": "en", "romanized": "yes", "accent": "x"}, "slots: accent, romanized"),
+        ({"source_lang": "en", "target_lang": "en", "voice": "yes", "accent": "x"}, "slots: accent, voice"),
         ({"source_lang": "en", "target_lang": "en", "task": "sing"}, "task='sing' is not one of: asr, "),
         ({"source_lang": "en", "target_lang": "en", "taskname": "<|sing|>"}, "task='sing'"),
     ],
@@ -152,8 +152,11 @@ def test_the_beginning_is_the_beginning(name):
 
 
 def test_templates_hold_every_switch_they_can():
-    assert set(SWITCHES) <= set(TEMPLATES["canary2"])
+    assert set(SWITCHES) <= set(TEMPLATES["canary2-romanized"])
+    assert set(SWITCHES) - {"romanized"} <= set(TEMPLATES["canary2"])
     assert "task" not in TEMPLATES["canary2"]
+    with pytest.raises(PromptError, match=r"\('canary2'\) has no place for romanized"):
+        ids(FLASH, romanized=True)
 
 
 def test_a_tokenizer_without_the_token_says_so(tmp_path):
