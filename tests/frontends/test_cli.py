@@ -302,6 +302,21 @@ def test_verify_reports_on_stdout(run):
 # A conversion by commands.
 
 
+def test_a_model_that_does_not_say_its_languages(run):
+    """A warning for the run, not for each recording; and they can be named."""
+    unified = DATA / "models/canary2-unified.nemo"
+    result = run("transcribe", CHIRP, SHORT, "-m", unified, "-l", "zu", "-f", "txt", "-o", ".")
+    assert result.code == 0, result.err
+    assert result.err.count("Warning: canary2-unified does not say which languages it was trained on") == 1
+    result = run("convert", unified, "-o", "named", "--languages", "EN, de")
+    assert (result.code, "Note:" in result.out + result.err) == (0, False)
+    result = run("transcribe", CHIRP, "-m", "named", "-l", "zu")
+    assert result.code == 1
+    assert "does not know the spoken language 'zu'. It knows: en, de." in result.err
+    assert "Warning" not in result.err
+    assert "(found 'e.n')" in run("convert", unified, "-o", "x", "--languages", "e.n").err
+
+
 def test_convert_verify_transcribe(run, tmp_path):
     """The two-minute tour of the documents, with the default name of the folder."""
     shutil.copy(MODEL, tmp_path / "my-canary.nemo")

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from mlx_canary.cli.options import language_codes
 from mlx_canary.cli.terminal import say
 from mlx_canary.errors import ConversionError
 
@@ -35,6 +36,11 @@ from mlx_canary.errors import ConversionError
     type=click.Choice(["canary", "canary2"]),
     help="For a fine-tune whose prompt template has another name.",
 )
+@click.option(
+    "--languages",
+    metavar="CODES",
+    help="The languages that it was trained on, such as en,de, for a fine-tune that does not say.",
+)
 @click.option("--no-checksums", is_flag=True, help="Do not compare the checkpoint's bytes with its checksums.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier conversion in the folder.")
 @click.option("--verbose", "-v", is_flag=True, help="List every tensor that was ignored or not quantized.")
@@ -46,6 +52,7 @@ def command(
     group_size: str | None,
     preserve_keys: bool,
     prompt_format: str | None,
+    languages: str | None,
     no_checksums: bool,
     overwrite: bool,
     verbose: bool,
@@ -71,6 +78,7 @@ def command(
         bits=int(bits) if bits else None,
         **({} if group_size is None else {"group_size": int(group_size)}),
         prompt_format=prompt_format,
+        languages=None if languages is None else language_codes(languages),
         check_bytes=not no_checksums,
         overwrite=overwrite,
     )

@@ -13,7 +13,7 @@ import click
 
 from mlx_canary.cli.inputs import Inputs, find_inputs
 from mlx_canary.cli.memory import as_bytes
-from mlx_canary.cli.options import language_code, usage_errors
+from mlx_canary.cli.options import language_codes, usage_errors
 from mlx_canary.cli.shape import OF_SUBTITLES, SUBTITLES, check_formats, is_given, shape
 from mlx_canary.decoding.confidence import ConfidenceMethod
 from mlx_canary.decoding.options import Boosting, DecodingOptions, LanguageModel
@@ -141,13 +141,9 @@ def _check_languages(given: dict[str, Any]) -> None:
     first = (target or "en") if translates else spoken
     if translates and first == spoken:
         raise click.UsageError(f"Translating needs two languages; both are {spoken!r}.")
-    texts = [code for code in (first, *_codes(given["also_translate"])) if code is not None]
+    texts = [code for code in (first, *language_codes(given["also_translate"])) if code is not None]
     if len(set(texts)) < len(texts):
         raise click.UsageError(f"The same text is asked for twice: {', '.join(texts)}.")
-
-
-def _codes(listed: str | None) -> tuple[str, ...]:
-    return tuple(language_code(code.strip()) for code in (listed or "").split(",") if code.strip())
 
 
 def _dashed(option: str) -> str:
@@ -159,7 +155,7 @@ def _options(given: dict[str, Any], timestamps: Timestamps | None) -> Transcript
         language=given["language"],
         task=given["task"],
         target_lang=given["target_lang"],
-        also_translate=_codes(given["also_translate"]),
+        also_translate=language_codes(given["also_translate"]),
         pnc=not given["no_pnc"],
         itn=given["itn"],
         context=given["context"],

@@ -23,6 +23,11 @@ def language_code(code: str) -> str:
     return code.lower() if len(code) == 2 or code.lower() == "auto" else code
 
 
+def language_codes(listed: str | None) -> tuple[str, ...]:
+    """Codes with commas between them."""
+    return tuple(language_code(code.strip()) for code in (listed or "").split(",") if code.strip())
+
+
 def as_language(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     """Callback of options that name a language."""
     return None if value is None else language_code(value)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from mlx_canary.config import Quantization
+from mlx_canary.config import Code, Quantization
 
 
 class ConversionConfig(BaseModel):
@@ -21,6 +21,7 @@ class ConversionConfig(BaseModel):
         bits: Quantize linear layers and the token embedding to so many bits.
         group_size: How many weights share a scale.
         prompt_format: For a checkpoint whose prompt template has a name of its own.
+        languages: The languages that it was trained on, for a checkpoint that does not say.
         overwrite: Replace an earlier conversion in `output_dir`.
         check_bytes: Compare the checkpoint's bytes with the checksums beside them.
     """
@@ -34,6 +35,7 @@ class ConversionConfig(BaseModel):
     bits: Literal[4, 8] | None = None
     group_size: Literal[32, 64, 128] = Field(default=64)
     prompt_format: Literal["canary", "canary2"] | None = None
+    languages: Annotated[tuple[Code, ...], Field(min_length=1)] | None = None
     overwrite: bool = False
     check_bytes: bool = True
 

@@ -83,7 +83,7 @@ def convert(config: ConversionConfig, progress: Progress | None = None) -> Conve
     sweep(config.output_dir)
     check_target(config.output_dir, config.overwrite)
     with open_nemo(config.nemo_file) as nemo:
-        source = read_source(nemo, config.prompt_format)
+        source = read_source(nemo, config.prompt_format, config.languages)
         ours = _configured(source.config, config)
         jobs = _jobs(source, ours)
         with new_folder(config.output_dir, config.overwrite) as folder:

@@ -73,19 +73,27 @@ class SourceModel:
     notes: list[str]
 
 
-def read_source(nemo: NemoCheckpoint, prompt_format: str | None = None) -> SourceModel:
+def read_source(
+    nemo: NemoCheckpoint, prompt_format: str | None = None, languages: tuple[str, ...] | None = None
+) -> SourceModel:
     """Understand a checkpoint.
 
     Args:
         nemo: Stays open as long as tensors are read.
         prompt_format: "canary" or "canary2" where the checkpoint calls its template something else.
+        languages: What it was trained on, where that is known better than by its tokenizer.
 
     Raises:
         ConversionError: Something in the checkpoint is not supported, missing or contradictory.
     """
     notes: list[str] = []
     tokenizer = _tokenizer(nemo, notes)
-    config = _model_config(nemo, tokenizer, prompt_format, notes)
+    config = _model_config(nemo, tokenizer, prompt_format, languages, notes)
+    if config.languages is None:
+        notes.append(
+            "It does not say which languages it was trained on, so any that its tokenizer has a tag for is accepted: "
+            "--languages names them."
+        )
     groups = [tensor_group(nemo.tensors, network_recipes(config))]
     if config.aligner is not None:
         groups.append(tensor_group(nemo.timestamps_tensors or {}, aligner_recipes(config.aligner)))
@@ -98,7 +106,11 @@ def read_source(nemo: NemoCheckpoint, prompt_format: str | None = None) -> Sourc
 
 
 def _model_config(
-    nemo: NemoCheckpoint, tokenizer: CanaryTokenizer, prompt_format: str | None, notes: list[str]
+    nemo: NemoCheckpoint,
+    tokenizer: CanaryTokenizer,
+    prompt_format: str | None,
+    languages: tuple[str, ...] | None,
+    notes: list[str],
 ) -> ModelConfig:
     stem = nemo.path.name.removesuffix(".nemo")
     encoder = encoder_config(nemo.config)
@@ -119,7 +131,7 @@ def _model_config(
             tokenizer=_tokenizer_config(tokenizer),
             prompt=prompt_config(nemo.config, prompt_format),
             decoding=decoding_config(nemo.config),
-            languages=published.languages if published else _languages(tokenizer),
+            languages=_languages(tokenizer, languages, published),
             longest_training_item=longest_training_item(nemo.config),
             aligner=_aligner_config(nemo, tokenizer, notes),
             writes_times=not nemo.has_timestamps_model,
@@ -139,11 +151,24 @@ def _published(stem: str, sizes: tuple[int, int, int, int]) -> PublishedModel | 
     return model if model is not None and model.sizes == sizes else None
 
 
-def _languages(tokenizer: CanaryTokenizer) -> LanguageConfig | None:
-    """An aggregate tokenizer has one model for each language. Otherwise nobody can tell."""
+def _languages(
+    tokenizer: CanaryTokenizer, named: tuple[str, ...] | None, published: PublishedModel | None
+) -> LanguageConfig | None:
+    """Those that the user names. An aggregate tokenizer has one model for each language. Otherwise nobody can tell."""
+    if published is not None and named:
+        raise ConversionError(
+            f"It is {published.repository}, whose languages are known ({', '.join(published.languages.spoken)}): "
+            "naming languages is for fine-tunes."
+        )
+    if published is not None:
+        return published.languages
     tags = set(tokenizer.special_tokens)
-    names = [name for name in tokenizer.sub_tokenizers if name != SPECIAL]
+    names = dict.fromkeys(named or (name for name in tokenizer.sub_tokenizers if name != SPECIAL))
     spoken = tuple(name for name in names if f"<|{name}|>" in tags)
+    if named and (unknown := [name for name in names if name not in spoken]):
+        raise ConversionError(
+            f"The checkpoint's tokenizer has no tag {f'<|{unknown[0]}|>'!r}, so {unknown[0]!r} is no language of it."
+        )
     if not spoken or len(spoken) < len(names):
         return None
     return LanguageConfig(

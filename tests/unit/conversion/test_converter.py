@@ -28,6 +28,7 @@ from mlx_canary.conversion import converter, output_folder
 from mlx_canary.conversion.nemo import open_nemo
 from mlx_canary.conversion.source import read_source
 from mlx_canary.load_models import load_model
+from mlx_canary.registry import PublishedModel
 from mlx_canary.text.prompt import encode_prompt
 from mlx_canary.transcriber import Transcriber
 from mlx_canary.types import Audio
@@ -62,6 +63,12 @@ def test_every_checkpoint_in_every_form(model, form, tmp_path):
         speech = Audio(clip("speech"), 16000)
         expected = CanaryModel(loaded(model)).transcribe(speech, language="en")
         assert CanaryModel.from_pretrained(folder).transcribe(speech, language="en").text == expected.text != ""
+
+
+def sizes_of(model: str) -> tuple[int, int, int, int]:
+    """What is compared to recognise a published model, of a small one."""
+    config = loaded(model).config
+    return config.encoder.n_layers, config.encoder.d_model, config.decoder.n_layers, config.tokenizer.size
 
 
 def n_bytes(path: Path) -> int:
@@ -358,7 +365,7 @@ def test_an_auxiliary_model_with_the_same_vocabulary_in_another_file_is_kept(tmp
     unknown_field = b"\xc2\x3e\x01x"
     report = converted(with_auxiliary_tokenizer(tmp_path / "x.nemo", proto + unknown_field), tmp_path / "model")
     assert report.config.aligner is not None
-    assert report.notes == ()
+    assert not any("auxiliary" in note for note in report.notes)
 
 
 def test_a_tokenizer_type_in_capitals_will_do(tmp_path):
@@ -490,6 +497,47 @@ def test_prompts_that_nobody_knows_are_refused(slots, message, tmp_path):
     nemo = v.variant(tmp_path / "x.nemo", config=lambda c: c["prompt_defaults"][0]["slots"].update(slots))
     with pytest.raises(ConversionError, match=message):
         converted(nemo, tmp_path / "model")
+
+
+# Languages.
+
+
+def test_languages_that_nobody_knows_can_be_named(tmp_path, caplog):
+    """Any code was accepted without a word, and the model could not choose."""
+    nemo, chirp = v.MODELS / "canary2-unified.nemo", DATA / "audio/chirp_2s3.wav"
+    note = "It does not say which languages it was trained on"
+    assert any(text.startswith(note) for text in converted(nemo, tmp_path / "unknown").notes)
+    report = converted(nemo, tmp_path / "named", languages=("en", "de", "en"))
+    assert report.notes == ()
+    assert report.config.languages.spoken == report.config.languages.translated == ("en", "de")
+    assert all(check.passed for check in verify(tmp_path / "named", nemo))
+    named = CanaryModel.from_pretrained(tmp_path / "named")
+    with pytest.raises(PromptError, match=r"does not know the spoken language 'zu'\. It knows: en, de"):
+        named.transcribe(chirp, language="zu")
+    assert set(named.detect_language(chirp).by_tag) == {"en", "de"}
+    assert caplog.messages == []
+    assert CanaryModel.from_pretrained(tmp_path / "unknown").transcribe(chirp, language="zu").source_lang == "zu"
+    (warning,) = caplog.messages
+    assert "canary2-unified does not say which languages it was trained on" in warning
+
+
+def test_named_languages_need_tags(tmp_path):
+    with pytest.raises(ConversionError, match=r"has no tag '<\|xx\|>', so 'xx' is no language of it"):
+        converted(v.MODELS / "canary2-unified.nemo", tmp_path / "model", languages=("en", "xx"))
+
+
+def test_languages_of_a_published_model_are_not_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(PublishedModel, "sizes", sizes_of("canary2-unified"))
+    nemo = v.variant(tmp_path / "canary-1b-v2.nemo", "canary2-unified")
+    assert len(converted(nemo, tmp_path / "model").config.languages.spoken) == 25
+    with pytest.raises(ConversionError, match=r"It is nvidia/canary-1b-v2, whose languages are known \(bg, cs"):
+        converted(nemo, tmp_path / "named", languages=("en",))
+
+
+def test_named_languages_count_more_than_the_tokenizer_s_parts(tmp_path):
+    report = converted(v.MODELS / "canary2-flash.nemo", tmp_path / "model", languages=("ru",))
+    assert report.config.languages.spoken == ("ru",)
+    assert report.config.languages.translation == "none"
 
 
 # Where it is written.
