@@ -11,33 +11,30 @@ from mlx_canary.config import Code, Quantization
 
 
 class ConversionConfig(BaseModel):
-    """A conversion of one NeMo checkpoint.
+    """A conversion of one NeMo checkpoint."""
 
-    Attributes:
-        nemo_file: A `.nemo` file, a folder that holds one, or a folder with its unpacked members.
-        output_dir: The folder to make.
-        preserve_original_keys: Keep NeMo's names and axes in model.safetensors, for debugging.
-        dtype: What the weights are stored in and the network computes in. Features are always float32.
-        bits: Quantize linear layers and the token embedding to so many bits.
-        group_size: How many weights share a scale.
-        prompt_format: For a checkpoint whose prompt template has a name of its own.
-        languages: The languages that it was trained on, for a checkpoint that does not say.
-        overwrite: Replace an earlier conversion in `output_dir`.
-        check_bytes: Compare the checkpoint's bytes with the checksums beside them.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     nemo_file: Path
+    """A `.nemo` file, a folder that holds one, or a folder with its unpacked members."""
     output_dir: Path
+    """The folder to make."""
     preserve_original_keys: bool = False
+    """Keep NeMo's names and axes in model.safetensors, for debugging."""
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    """What the weights are stored in and the network computes in. Features are always float32."""
     bits: Literal[4, 8] | None = None
+    """Quantize linear layers and the token embedding to so many bits."""
     group_size: Literal[32, 64, 128] = Field(default=64)
+    """How many weights share a scale."""
     prompt_format: Literal["canary", "canary2"] | None = None
+    """For a checkpoint whose prompt template has a name of its own."""
     languages: Annotated[tuple[Code, ...], Field(min_length=1)] | None = None
+    """The languages that it was trained on, for a checkpoint that does not say."""
     overwrite: bool = False
+    """Replace an earlier conversion in `output_dir`."""
     check_bytes: bool = True
+    """Compare the checkpoint's bytes with the checksums beside them."""
 
     @model_validator(mode="after")
     def _combinations(self) -> ConversionConfig:

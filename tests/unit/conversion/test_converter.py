@@ -726,6 +726,13 @@ def test_options_that_make_no_sense_are_refused(options, message, tmp_path):
         ConversionConfig(**values)
 
 
+def test_every_option_is_explained():
+    """In the schema too, which tools show to people."""
+    fields = ConversionConfig.model_json_schema()["properties"]
+    assert set(fields) == set(ConversionConfig.model_fields)
+    assert all(field["description"].endswith(".") for field in fields.values())
+
+
 def test_the_checkpoint_itself_is_not_overwritten(tmp_path):
     folder = v.unpack("canary2-flash", tmp_path / "unpacked")
     with pytest.raises(ValueError, match="output_dir is the checkpoint itself"):
