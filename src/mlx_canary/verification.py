@@ -27,7 +27,7 @@ from mlx_canary.network.build import build_network, parameters
 from mlx_canary.network.canary import CanaryNetwork
 from mlx_canary.network.ctc import CTCNetwork
 from mlx_canary.requests import default_language
-from mlx_canary.text.prompt import Prompt, encode_prompt
+from mlx_canary.text.prompt import TEMPLATES, Prompt, encode_prompt
 from mlx_canary.text.tokenizer import CanaryTokenizer
 
 
@@ -197,7 +197,8 @@ class _Checks:
         weights, n_compared = self.config.weights, 0
         self._loaded = None  # or the weights would be in memory twice
         with open_nemo(nemo_file) as nemo:
-            source = read_source(nemo, self.config.prompt.nemo_format)
+            own = nemo.config.get("prompt_format") in TEMPLATES
+            source = read_source(nemo, None if own else self.config.prompt.nemo_format)
             if _without_names(source.config) != _without_names(self.config):
                 raise CheckpointError(f"config.json does not say what {nemo_file.name} says; is it another checkpoint?")
             pairs = zip(CanaryTokenizer(self.folder).model_protos(), source.tokenizer.model_protos(), strict=True)
