@@ -17,6 +17,7 @@ import numpy as np
 from mlx_canary.alignment.attention import attention_words, words_of_tokens
 from mlx_canary.alignment.forced import words_of_plan
 from mlx_canary.alignment.inline import inline_words
+from mlx_canary.alignment.scores import with_scores
 from mlx_canary.alignment.states import plan_text
 from mlx_canary.alignment.words import sentences
 from mlx_canary.audio.features import pad_to_minimum
@@ -274,10 +275,11 @@ class Transcriber:
         words = self._words(asked, hypothesis) if timed else []
         if not words:
             segment = Segment(text, window.start, window.end, confidence=_mean(confidences), flags=flags)
-            return _Found((segment,), (evidence,))
+            return _Found(with_scores([segment], hypothesis, self._model.tokenizer), (evidence,))
         if len(words) == len(confidences):
             words = [replace(word, confidence=c) for word, c in zip(words, confidences, strict=True)]
         segments = sentences(_placed(words, len(samples) / rate, window), _MAX_PAUSE)
+        segments = with_scores(segments, hypothesis, self._model.tokenizer)
         kept = request.timestamps == "word"
         return _Found(tuple(_finished(segment, flags, kept) for segment in segments), (evidence,))
 

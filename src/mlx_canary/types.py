@@ -6,7 +6,7 @@ U tokens, M mel bins, D encoder width, W decoder width, H heads, K head width, V
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -109,6 +109,11 @@ class Segment:
         words: Empty where no word times were asked for.
         confidence: From 0 to 1, None where it was not asked for.
         flags: What is doubtful about it, such as "unfinished" (the length limit came before the end of the text).
+        tokens: Ids of the text, special tokens apart; empty where they cannot be told.
+        avg_logprob: Mean of the tokens' natural-log probabilities: how likely the model found the text. Where the
+            segment's own tokens cannot be told, that of all in its window; None where it is not known.
+        no_speech_prob: Probability that nobody speaks in its window, before a text was written; None where the
+            checkpoint has no token for it.
     """
 
     text: str
@@ -117,6 +122,10 @@ class Segment:
     words: tuple[Word, ...] = ()
     confidence: float | None = None
     flags: tuple[str, ...] = ()
+    tokens: tuple[int, ...] = ()
+    # Their last digits change with what is decoded beside a window, which makes no other segment of it.
+    avg_logprob: float | None = field(default=None, compare=False)
+    no_speech_prob: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

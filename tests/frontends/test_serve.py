@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import openai
 import pytest
 from conftest import DATA
+from openai.types.audio import TranscriptionVerbose
 from servers import CLIPS
 
 from mlx_canary import TranscriptionOptions, render
@@ -48,6 +49,12 @@ def test_words_and_segments(client, demo):
     assert [(w.word, w.start, w.end) for w in found.words] == [(w.text, w.start, w.end) for w in offline.words]
     assert [(s.text, s.start, s.end) for s in found.segments] == [(s.text, s.start, s.end) for s in offline.segments]
     assert (found.language, found.duration) == ("english", offline.duration)
+    # Three nulls once stood in each segment, where clients expect numbers.
+    TranscriptionVerbose.model_validate(found.model_dump(), strict=True)
+    assert [tuple(s.tokens) for s in found.segments] == [s.tokens for s in offline.segments]
+    for told, known in zip(found.segments, offline.segments, strict=True):
+        assert told.avg_logprob == pytest.approx(known.avg_logprob, abs=1e-5)
+        assert told.no_speech_prob == pytest.approx(known.no_speech_prob, abs=1e-5)
 
 
 @pytest.mark.parametrize("format", ["srt", "vtt"])

@@ -229,6 +229,36 @@ def test_segments_without_words_have_their_confidence(name):
     assert 0 < noisy.confidence < segment.confidence <= 1
 
 
+@pytest.mark.parametrize("name", [CTC, INLINE, ATTENTION])
+def test_how_likely_each_sentence_is(name):
+    """The search always knew; it was thrown away. A sentence's average is that of its own tokens."""
+    found, sounds = model(name), sound("speech")
+    sentences = found.transcribe(sounds, options=WORDS).segments
+    assert len(sentences) == 2
+    assert [found.tokenizer.decode(each.tokens).strip() for each in sentences] == [each.text for each in sentences]
+    (hypothesis,) = found.generate([sounds], [replace(Prompt("en", "en"), timestamp=name == INLINE)])
+    both = zip(hypothesis.tokens, hypothesis.token_logprobs, strict=True)
+    plain = [(token, logprob) for token, logprob in both if token not in found.tokenizer.special_ids]
+    for each in sentences:
+        mine, plain = plain[: len(each.tokens)], plain[len(each.tokens) :]
+        assert tuple(token for token, _ in mine) == each.tokens
+        assert each.avg_logprob == pytest.approx(sum(logprob for _, logprob in mine) / len(mine), abs=1e-6)
+        assert 0 < each.no_speech_prob < 0.01
+    assert plain == []
+
+
+def test_a_window_as_one_segment_has_all_tokens():
+    (segment,) = model(CTC).transcribe(sound("speech"), options=ENGLISH).segments
+    (hypothesis,) = model(CTC).generate([sound("speech")], [Prompt("en", "en")])
+    assert segment.tokens == hypothesis.tokens
+    assert segment.avg_logprob == pytest.approx(sum(hypothesis.token_logprobs) / len(hypothesis.tokens), abs=1e-6)
+
+
+def test_where_nothing_is_heard_nothing_is_known():
+    (segment,) = model(CTC).transcribe(sound(2.0), options=ENGLISH).segments
+    assert (segment.tokens, segment.avg_logprob, segment.no_speech_prob) == ((), None, None)
+
+
 def test_confidence_is_not_told_unless_asked_for():
     transcript = model(CTC).transcribe(sound("speech"), options=WORDS)
     assert {word.confidence for word in transcript.words} | {s.confidence for s in transcript.segments} == {None}

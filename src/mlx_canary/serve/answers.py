@@ -60,7 +60,7 @@ def _spoken(segments: Iterable[Segment]) -> list[Segment]:
 
 
 def _segment(number: int, segment: Segment, temperature: float) -> dict[str, Any]:
-    """A segment in Whisper's shape. What only Whisper measures is null, not invented."""
+    """A segment in Whisper's shape, whose clients take no null: what is not known is 0."""
     text = segment.text.encode()
     return {
         "id": number,
@@ -68,11 +68,11 @@ def _segment(number: int, segment: Segment, temperature: float) -> dict[str, Any
         "start": segment.start,
         "end": segment.end,
         "text": segment.text,
-        "tokens": None,
+        "tokens": list(segment.tokens),
         "temperature": temperature,
-        "avg_logprob": None,
+        "avg_logprob": segment.avg_logprob or 0.0,
         "compression_ratio": round(len(text) / len(zlib.compress(text)), 3),
-        "no_speech_prob": None,
+        "no_speech_prob": segment.no_speech_prob or 0.0,
         "flags": list(segment.flags),
     }
 

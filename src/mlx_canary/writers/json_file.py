@@ -71,6 +71,9 @@ def _segment(segment: Segment, where: str) -> dict[str, object]:
     return {
         **_span(segment, where),
         "flags": list(segment.flags),
+        "tokens": list(segment.tokens),
+        "avg_logprob": _finite(segment.avg_logprob),
+        "no_speech_prob": _finite(segment.no_speech_prob),
         "words": [_span(word, f"{where}.words[{n}]") for n, word in enumerate(segment.words)],
     }
 
@@ -87,6 +90,11 @@ def _span(span: Segment | Word, where: str) -> dict[str, object]:
 def _confidence(value: float | None) -> float | None:
     """From 0 to 1 whatever rounding left; what is no number is not known, and no reason to lose a transcript."""
     return None if value is None or math.isnan(value) else min(max(float(value), 0.0), 1.0)
+
+
+def _finite(value: float | None) -> float | None:
+    """What is no number is not known, as above."""
+    return float(value) if value is not None and math.isfinite(value) else None
 
 
 def _number(value: float, where: str) -> float:
@@ -122,6 +130,9 @@ def _read(document: Mapping[str, Any]) -> Transcript:
         Segment(
             words=tuple(Word(**_fields(word)) for word in segment["words"]),
             flags=tuple(segment["flags"]),
+            tokens=tuple(map(int, segment["tokens"])),
+            avg_logprob=_float(segment["avg_logprob"]),
+            no_speech_prob=_float(segment["no_speech_prob"]),
             **_fields(segment),
         )
         for segment in document["segments"]
@@ -134,5 +145,9 @@ def _fields(span: Mapping[str, Any]) -> dict[str, Any]:
         "text": str(span["text"]),
         "start": float(span["start"]),
         "end": float(span["end"]),
-        "confidence": None if span["confidence"] is None else float(span["confidence"]),
+        "confidence": _float(span["confidence"]),
     }
+
+
+def _float(value: float | None) -> float | None:
+    return None if value is None else float(value)

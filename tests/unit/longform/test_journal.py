@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import resource
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ TEXTS = (
         ),
         Segment("", 1.0, 2.0),
     ),
-    (Segment("Eins zwei.", 0.0, 2.0, (), None, ("loop", "too_long")),),
+    (Segment("Eins zwei.", 0.0, 2.0, (), None, ("loop", "too_long"), (7, 812), -0.1 / 3, 2e-7),),
 )
 
 
@@ -46,10 +47,11 @@ def interrupted(path):
 
 
 def test_everything_comes_back(interrupted, path):
-    """Times to the last digit, words, confidences, flags, and every text."""
+    """Times to the last digit, words, confidences, flags, tokens with their probability, and every text."""
     resumed = Journal(path, CONDITIONS, resume=True)
     assert resumed.n_windows == 3
     assert resumed.find(window(10.0)) == TEXTS
+    assert asdict(resumed.find(window(10.0))[1][0]) == asdict(TEXTS[1][0])  # with what == leaves out
 
 
 @given(text=st.text(), flag=st.text(), start=st.floats(0, 1e5), confidence=st.floats(0, 1))

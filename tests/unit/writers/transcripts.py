@@ -47,7 +47,9 @@ def segments(draw: st.DrawFn, start: float) -> Segment:
         time = begin + draw(seconds) / 2
         words.append(Word(text, begin, time))
     kept = tuple(words) if draw(st.booleans()) else ()
-    return Segment(" ".join(texts), start, time, kept)
+    tokens, average = tuple(draw(st.lists(st.integers(0, 16383), max_size=5))), draw(st.none() | st.floats(-9, 0))
+    nobody = draw(st.none() | st.floats(0, 1))
+    return Segment(" ".join(texts), start, time, kept, tokens=tokens, avg_logprob=average, no_speech_prob=nobody)
 
 
 @st.composite
