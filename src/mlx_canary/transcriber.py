@@ -17,7 +17,7 @@ import numpy as np
 from mlx_canary.alignment.attention import attention_words, words_of_tokens
 from mlx_canary.alignment.forced import words_of_plan
 from mlx_canary.alignment.inline import inline_words
-from mlx_canary.alignment.scores import with_scores
+from mlx_canary.alignment.scores import avg_logprob, text_places, with_scores
 from mlx_canary.alignment.states import plan_text
 from mlx_canary.alignment.words import sentences
 from mlx_canary.audio.features import pad_to_minimum
@@ -29,7 +29,7 @@ from mlx_canary.errors import AlignmentError
 from mlx_canary.load_models import LoadedModel, TimesFrom
 from mlx_canary.longform.activity import active_seconds
 from mlx_canary.longform.assembly import Texts
-from mlx_canary.longform.guards import NO_SPEECH, Evidence, doubts, is_better
+from mlx_canary.longform.guards import Evidence, doubts, is_better, own_doubts
 from mlx_canary.longform.windows import Samples, Window, halves
 from mlx_canary.text.prompt import Prompt, encode_prompt
 from mlx_canary.types import Audio, EncoderOutput, Hypothesis, Segment, Word
@@ -264,11 +264,11 @@ class Transcriber:
         """The segments of one window."""
         (samples,) = asked.heard.samples
         window, request = asked.piece.window, asked.piece.request
-        plain = [token for token in hypothesis.tokens if token not in self._model.tokenizer.special_ids]
+        places = text_places(hypothesis, self._model.tokenizer)
         rate = self._model.config.preprocessor.sample_rate
         active, duration = active_seconds(samples, rate), window.end - window.start
-        evidence = Evidence(plain, hypothesis.finished, active, duration)
-        flags = doubts(evidence) + ((NO_SPEECH,) if plain and (hypothesis.no_speech_prob or 0) > 0.5 else ())
+        evidence = Evidence([hypothesis.tokens[u] for u in places], hypothesis.finished, active, duration)
+        flags = doubts(evidence) + own_doubts(avg_logprob(hypothesis, places), hypothesis.no_speech_prob)
         text = self._model.tokenizer.decode(hypothesis.tokens, skip_special=True).strip()
         confidences = self._word_confidences(hypothesis)
         timed = request.timestamps is not None and text

@@ -38,7 +38,7 @@ import mlx_canary
 from mlx_canary import CANARY_MODELS, ConversionConfig, convert
 from mlx_canary.cli.main import COMMANDS, cli
 from mlx_canary.evaluate import packages as evaluate
-from mlx_canary.longform.guards import LOOP, NO_SPEECH, TOO_LONG, TOO_SHORT, UNFINISHED, describe
+from mlx_canary.longform.guards import LOOP, NO_SPEECH, TOO_LONG, TOO_SHORT, UNFINISHED, UNSURE, describe
 from mlx_canary.serve import packages as serve
 from mlx_canary.text.languages import LANGUAGE_NAMES
 from mlx_canary.writers.names import PLACEHOLDERS
@@ -287,7 +287,7 @@ def test_cli_document_has_every_command_and_option() -> None:
 
 def test_flags_are_those_that_segments_may_have() -> None:
     rows = table(section(JSON, "Flags"))
-    assert [row[0].strip("`") for row in rows] == [UNFINISHED, LOOP, TOO_SHORT, TOO_LONG, NO_SPEECH]
+    assert [row[0].strip("`") for row in rows] == [UNFINISHED, LOOP, TOO_SHORT, TOO_LONG, UNSURE, NO_SPEECH]
     assert [row[1] for row in rows] == [describe(row[0].strip("`")) for row in rows]
 
 

@@ -410,7 +410,23 @@ def test_a_model_that_says_that_nobody_speaks_is_marked():
     """And that writes something all the same."""
     undecided = inclined(CTC, "<|nospeech|>", 12.0)
     flags = {name: undecided.transcribe(sound(name), options=ENGLISH).segments[0].flags for name in ("chirp", "speech")}
-    assert flags == {"chirp": ("no_speech",), "speech": ()}
+    assert flags == {"chirp": ("unsure", "no_speech"), "speech": ()}
+
+
+def test_what_is_invented_for_music_is_marked(encoded):
+    """Three swelling tones gave "Extension six six six ..." with no doubt at all. Speech is not marked.
+
+    Nor is the window decoded again: for half of it the model may invent something that it finds likely.
+    """
+    demo = CanaryModel.from_pretrained("demo")
+    time = np.arange(12 * RATE) / RATE
+    chord = sum(np.sin(2 * np.pi * tone * time) for tone in (262, 330, 392)) * (1 + np.sin(8 * np.pi * time)) * 0.08
+    (segment,) = demo.transcribe(Audio(chord.astype(np.float32), RATE), options=ENGLISH).segments
+    assert segment.text
+    assert segment.avg_logprob < -1
+    assert (segment.flags, encoded) == (("unsure",), [1])
+    (spoken,) = demo.transcribe(CLIPS / "en_kokoro_1.flac", options=ENGLISH).segments
+    assert spoken.flags == ()
 
 
 def test_parts_too_short_for_their_prompt_are_left_alone(encoded):

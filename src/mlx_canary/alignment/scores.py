@@ -21,7 +21,7 @@ def with_scores(segments: Sequence[Segment], hypothesis: Hypothesis, tokenizer: 
         hypothesis: The text's.
         tokenizer: The checkpoint's.
     """
-    plain = [u for u, token in enumerate(hypothesis.tokens) if token not in tokenizer.special_ids]
+    plain = text_places(hypothesis, tokenizer)
     average, no_speech_prob = avg_logprob(hypothesis, plain), hypothesis.no_speech_prob
     if len(segments) == 1:
         own = [plain]
@@ -39,6 +39,11 @@ def with_scores(segments: Sequence[Segment], hypothesis: Hypothesis, tokenizer: 
         )
         for segment, places in zip(segments, own, strict=True)
     )
+
+
+def text_places(hypothesis: Hypothesis, tokenizer: CanaryTokenizer) -> list[int]:
+    """Where its tokens are of the text, not special ones."""
+    return [u for u, token in enumerate(hypothesis.tokens) if token not in tokenizer.special_ids]
 
 
 def avg_logprob(hypothesis: Hypothesis, places: Sequence[int]) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlx_canary.longform.guards import Evidence, describe, doubts, is_better
+from mlx_canary.longform.guards import Evidence, describe, doubts, is_better, own_doubts
 
 
 def evidence(tokens=30, *, finished=True, active=10.0, duration=12.0) -> Evidence:
@@ -56,11 +56,19 @@ def test_text_where_it_is_silent():
     assert doubts(evidence(5, active=0.0)) == ()
 
 
+def test_what_the_model_itself_has_against_a_text():
+    assert own_doubts(-1.01, 1e-6) == ("unsure",)
+    assert own_doubts(-1.0, 0.5) == ()
+    assert own_doubts(-1.5, 0.51) == ("unsure", "no_speech")
+    assert own_doubts(-0.1, None) == ()
+    assert own_doubts(None, 0.9) == ()
+
+
 def test_several_doubts_at_once():
     assert doubts(evidence([7] * 300, finished=False)) == ("unfinished", "loop", "too_long")
 
 
-@pytest.mark.parametrize("flag", ["unfinished", "loop", "too_short", "too_long", "no_speech"])
+@pytest.mark.parametrize("flag", ["unfinished", "loop", "too_short", "too_long", "unsure", "no_speech"])
 def test_every_flag_can_be_told(flag):
     assert len(describe(flag)) > 20
 
