@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from mlx_canary.text.prompt import Prompt
     from mlx_canary.text.tokenizer import CanaryTokenizer
     from mlx_canary.turns import TranscriptionQueue
-    from mlx_canary.types import Audio, EncoderOutput, Features, Hypothesis, Segment, Transcript, Word
+    from mlx_canary.types import Alternative, Audio, EncoderOutput, Features, Hypothesis, Segment, Transcript, Word
     from mlx_canary.verification import verify
     from mlx_canary.writers import (
         OutputError,
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "CANARY_MODELS": "registry",
+    "Alternative": "types",
     "Audio": "types",
     "Boosting": "decoding.options",
     "CanaryModel": "model",
@@ -98,6 +99,7 @@ _HOMES = {
 __all__ = [
     "CANARY_MODELS",
     "AlignmentError",
+    "Alternative",
     "Audio",
     "AudioError",
     "BackendError",

@@ -86,6 +86,11 @@ class TranscriptionOptions:
             raise PromptError(f"longform={self.longform!r} is not one of: 'quiet', 'nemo'.")
         if self.longform == "nemo":
             self._check_nemo()
+        if self.timestamps is not None and self.decoding is not None and self.decoding.n_best > 1:
+            raise PromptError(
+                f"n_best={self.decoding.n_best} texts are those of whole windows, which timestamps={self.timestamps!r} "
+                "would part: ask for no timestamps."
+            )
 
     def _check_types(self) -> None:
         """Wrong types would be noticed late, or never: pnc="no" is true."""

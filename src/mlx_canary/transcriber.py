@@ -32,7 +32,7 @@ from mlx_canary.longform.assembly import Texts
 from mlx_canary.longform.guards import Evidence, doubts, is_better, own_doubts
 from mlx_canary.longform.windows import Samples, Window, halves
 from mlx_canary.text.prompt import Prompt, encode_prompt
-from mlx_canary.types import Audio, EncoderOutput, Hypothesis, Segment, Word
+from mlx_canary.types import Alternative, Audio, EncoderOutput, Hypothesis, Segment, Word
 
 Timestamps = Literal["word", "segment"]
 # Below this no microphone hears anything (-80 dB), but a model asked about it would still say something.
@@ -204,10 +204,10 @@ class Transcriber:
                 going[number] = asked
                 yield self._entry(decoder, asked)
 
-        for number, (best, *_) in decoder.each(entries(), batch_size, self._refill):
+        for number, hypotheses in decoder.each(entries(), batch_size, self._refill):
             asked = going.pop(number)
             piece, done = asked.piece, texts.setdefault(asked.piece, {})
-            done[asked.n] = self._again(asked, self._found(asked, best), depth=0).segments
+            done[asked.n] = self._again(asked, self._found(asked, hypotheses), depth=0).segments
             if len(done) == len(piece.request.prompts):
                 del texts[piece]
                 yield piece, tuple(done[n] for n in range(len(done)))
@@ -228,9 +228,7 @@ class Transcriber:
         """Texts of parts of a window."""
         decoder = self._decoder(all_asked[0].piece.request.decoding)
         found = dict(decoder.each([self._entry(decoder, asked) for asked in all_asked], len(all_asked)))
-        return [
-            self._again(asked, self._found(asked, found[number][0]), depth) for number, asked in enumerate(all_asked)
-        ]
+        return [self._again(asked, self._found(asked, found[number]), depth) for number, asked in enumerate(all_asked)]
 
     def _decoder(self, options: DecodingOptions) -> Decoder:
         """Made once and kept while it is among the last few in use: phrases and language models take memory."""
@@ -260,8 +258,9 @@ class Transcriber:
         )
         return joined if is_better(joined.evidence, evidence) else found
 
-    def _found(self, asked: _Asked, hypothesis: Hypothesis) -> _Found:
-        """The segments of one window."""
+    def _found(self, asked: _Asked, hypotheses: Sequence[Hypothesis]) -> _Found:
+        """The segments of one window, whose texts are given best first."""
+        hypothesis, *others = hypotheses
         (samples,) = asked.heard.samples
         window, request = asked.piece.window, asked.piece.request
         places = text_places(hypothesis, self._model.tokenizer)
@@ -269,12 +268,14 @@ class Transcriber:
         active, duration = active_seconds(samples, rate), window.end - window.start
         evidence = Evidence([hypothesis.tokens[u] for u in places], hypothesis.finished, active, duration)
         flags = doubts(evidence) + own_doubts(avg_logprob(hypothesis, places), hypothesis.no_speech_prob)
-        text = self._model.tokenizer.decode(hypothesis.tokens, skip_special=True).strip()
+        text = self._text(hypothesis)
         confidences = self._word_confidences(hypothesis)
         timed = request.timestamps is not None and text
         words = self._words(asked, hypothesis) if timed else []
         if not words:
-            segment = Segment(text, window.start, window.end, confidence=_mean(confidences), flags=flags)
+            n_best = tuple(Alternative(self._text(h), h.score) for h in hypotheses) if others else ()
+            mean = _mean(confidences)
+            segment = Segment(text, window.start, window.end, confidence=mean, flags=flags, n_best=n_best)
             return _Found(with_scores([segment], hypothesis, self._model.tokenizer), (evidence,))
         if len(words) == len(confidences):
             words = [replace(word, confidence=c) for word, c in zip(words, confidences, strict=True)]
@@ -282,6 +283,9 @@ class Transcriber:
         segments = with_scores(segments, hypothesis, self._model.tokenizer)
         kept = request.timestamps == "word"
         return _Found(tuple(_finished(segment, flags, kept) for segment in segments), (evidence,))
+
+    def _text(self, hypothesis: Hypothesis) -> str:
+        return self._model.tokenizer.decode(hypothesis.tokens, skip_special=True).strip()
 
     def _word_confidences(self, hypothesis: Hypothesis) -> list[float]:
         if hypothesis.token_confidences is None:

@@ -99,6 +99,19 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
+class Alternative:
+    """One of the texts that the search found for the same sound.
+
+    Attributes:
+        text: The text.
+        score: What the search summed up, as in `Hypothesis`.
+    """
+
+    text: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """A stretch of the recording with its text.
 
@@ -114,6 +127,7 @@ class Segment:
             segment's own tokens cannot be told, that of all in its window; None where it is not known.
         no_speech_prob: Probability that nobody speaks in its window, before a text was written; None where the
             checkpoint has no token for it.
+        n_best: The texts that were found for it, its own first; empty where no more than one was asked for.
     """
 
     text: str
@@ -126,6 +140,7 @@ class Segment:
     # Their last digits change with what is decoded beside a window, which makes no other segment of it.
     avg_logprob: float | None = field(default=None, compare=False)
     no_speech_prob: float | None = field(default=None, compare=False)
+    n_best: tuple[Alternative, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,6 +246,16 @@ def test_searches_are_stated_in_json(arguments, stated, done):
         assert value.items() <= decoding[name].items() if isinstance(value, dict) else decoding[name] == value
 
 
+def test_n_best_in_json(done):
+    common = ("transcribe", SPEECH, "-m", CTC, "-l", "en", "-f", "json", "--timestamps", "none")
+    document = json.loads(done(*common, "--beam-size", "3", "--n-best", "3"))
+    (segment,) = document["segments"]
+    assert [set(one) for one in segment["n_best"]] == [{"text", "score"}] * 3
+    assert segment["n_best"][0]["text"] == segment["text"]
+    assert document["options"]["decoding"] == {"beam_size": 3, "n_best": 3}
+    assert json.loads(done(*common))["segments"][0]["n_best"] == []
+
+
 def test_confidence_in_json(done):
     common = ("transcribe", SPEECH, "-m", CTC, "-l", "en", "-f", "json")
     sure = json.loads(done(*common, "--confidence"))
@@ -821,6 +831,12 @@ CONFLICTS = {
     "unknown format": (["-f", "pdf"], "pdf"),
     "subtitles of three languages on stdout": (["-f", "srt", "--also-translate", "de,fr"], "Only one text fits"),
     "no line": (["-f", "srt", "--max-line-chars", "0"], "max_line_chars=0"),
+    "n best without beams": (
+        ["--n-best", "3", "-f", "json", "--timestamps", "none"],
+        "n_best=3 texts need as many beams",
+    ),
+    "n best with times": (["--n-best", "3", "--beam-size", "3", "-f", "json"], "--n-best needs --timestamps none"),
+    "n best in no place": (["--n-best", "2", "--beam-size", "2"], "--n-best needs --format json."),
     "confidence in no place": (["--confidence", "-f", "srt"], "--confidence needs --format json."),
     "subtitles in no file": (["--max-words", "3"], "--max-words needs --format srt, vtt, lrc or ass."),
     "lines of a table": (["--max-lines", "2", "-f", "tsv"], "--max-lines needs --format srt"),

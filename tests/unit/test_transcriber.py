@@ -259,6 +259,33 @@ def test_where_nothing_is_heard_nothing_is_known():
     assert (segment.tokens, segment.avg_logprob, segment.no_speech_prob) == ((), None, None)
 
 
+@pytest.mark.parametrize("name", [CTC, INLINE, ATTENTION])
+def test_n_best(name):
+    """The best is the segment's text, as it is without the others, which are other tokens and no better."""
+    found, three = model(name), DecodingOptions(beam_size=3, n_best=3)
+    audio = sound("speech", 0.5, "chirp")
+    segments = found.transcribe(audio, options=replace(ENGLISH, decoding=three)).segments
+    alone = found.transcribe(audio, options=replace(ENGLISH, decoding=DecodingOptions(beam_size=3))).segments
+    assert [replace(segment, n_best=()) for segment in segments] == list(alone)
+    for segment in segments:
+        assert len(segment.n_best) == 3
+        assert segment.n_best[0].text == segment.text
+        scores = [one.score for one in segment.n_best]
+        assert scores == sorted(scores, reverse=True)
+    assert len({one.text for segment in segments for one in segment.n_best}) > len(segments)
+
+
+def test_n_best_of_sampling_are_as_many_draws():
+    options = replace(ENGLISH, decoding=DecodingOptions(temperature=1.5, seed=3, n_best=4))
+    (segment,) = model(CTC).transcribe(sound("chirp"), options=options).segments
+    assert len(segment.n_best) == 4
+
+
+def test_n_best_and_times_do_not_go_together():
+    with pytest.raises(PromptError, match="n_best=2 texts are those of whole windows, which timestamps='word' would"):
+        replace(WORDS, decoding=DecodingOptions(beam_size=2, n_best=2))
+
+
 def test_confidence_is_not_told_unless_asked_for():
     transcript = model(CTC).transcribe(sound("speech"), options=WORDS)
     assert {word.confidence for word in transcript.words} | {s.confidence for s in transcript.segments} == {None}

@@ -25,10 +25,10 @@ from mlx_canary.writers import OutputTarget, SubtitleOptions, parse_formats
 _WITHOUT_TIMES = {"txt"}
 _TO_STDOUT = {"txt", "json"}
 # What options have an effect on.
-_OF_FORMATS = {"confidence": ("json",), "bilingual": SUBTITLES, **OF_SUBTITLES}
+_OF_FORMATS = {"confidence": ("json",), "n_best": ("json",), "bilingual": SUBTITLES, **OF_SUBTITLES}
 _NOT_NEMO = (
     *("resume", "also_translate", "times_from", "confidence", "longest_window", "no_guards"),
-    *("beam_size", "length_penalty", "temperature", "seed", "boost", "lm"),
+    *("beam_size", "n_best", "length_penalty", "temperature", "seed", "boost", "lm"),
 )
 
 
@@ -121,6 +121,8 @@ def _check_together(given: dict[str, Any]) -> None:
 def _check_times(given: dict[str, Any], timestamps: str) -> None:
     if given["times_from"] and timestamps == "none":
         raise click.UsageError("--times-from needs times: a --format that holds them, or --timestamps word.")
+    if given["n_best"] > 1 and timestamps != "none":
+        raise click.UsageError("--n-best needs --timestamps none: its texts are those of whole windows.")
     if given["highlight_words"] and timestamps != "word":
         raise click.UsageError(f"--highlight-words needs the times of words, not --timestamps {timestamps}.")
 
@@ -175,7 +177,7 @@ def _decoding(given: dict[str, Any]) -> DecodingOptions | None:
     from mlx_canary.decoding.boosting import read_phrases
 
     asked = ("beam_size", "length_penalty", "temperature", "boost", "lm", "confidence")
-    if given["seed"] is None and not any(given[option] for option in asked):
+    if given["seed"] is None and given["n_best"] == 1 and not any(given[option] for option in asked):
         return None
     boosting = Boosting(read_phrases(given["boost"])) if given["boost"] else None
     if boosting is not None and given["boost_alpha"] is not None:
@@ -186,6 +188,7 @@ def _decoding(given: dict[str, Any]) -> DecodingOptions | None:
     return DecodingOptions(
         beam_size=given["beam_size"] or 1,
         length_penalty=given["length_penalty"],
+        n_best=given["n_best"],
         temperature=given["temperature"],
         seed=given["seed"],
         boosting=boosting,

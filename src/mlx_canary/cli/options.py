@@ -83,6 +83,14 @@ _SEARCH: tuple[Option, ...] = (
         "--beam-size", type=click.IntRange(1, 64), help="1 is greedy search.  [default: the model's own, mostly 1]"
     ),
     click.option(
+        "--n-best",
+        type=click.IntRange(1, 64),
+        default=1,
+        show_default=True,
+        metavar="N",
+        help="In json: so many texts of each window, the best first; up to --beam-size.",
+    ),
+    click.option(
         "--length-penalty",
         type=float,
         default=0.0,

@@ -30,19 +30,15 @@ class Decoder:
         network: Computes; is not changed.
         tokenizer: The checkpoint's.
         options: How to search.
-        n_best: How many hypotheses of each item are wanted: at most as many as there are beams, or as many samples.
 
     Raises:
         PromptError: The language model cannot be used, or there are more beams than tokens.
     """
 
-    def __init__(
-        self, network: CanaryNetwork, tokenizer: CanaryTokenizer, options: DecodingOptions, n_best: int = 1
-    ) -> None:
+    def __init__(self, network: CanaryNetwork, tokenizer: CanaryTokenizer, options: DecodingOptions) -> None:
         self._network = network
         self._tokenizer = tokenizer
         self._options = options
-        self._n_best = n_best
         self._symbols = symbols_of(tokenizer)
         if options.beam_size > self._symbols.size:
             raise PromptError(
@@ -106,13 +102,13 @@ class Decoder:
             entries,
             batch_size,
             self._symbols,
-            chooser_for(options, self._n_best),
+            chooser_for(options),
             options.confidence,
             options.guards_loops,
             refill,
         )
         for number, item in found:
-            yield number, tuple(item.hypotheses()[: self._n_best])
+            yield number, tuple(item.hypotheses()[: options.n_best])
 
     def _fusion(self, language: str, pnc: bool) -> Fusion | None:
         """What is added to the scores of a text in this language."""
@@ -149,12 +145,12 @@ def symbols_of(tokenizer: CanaryTokenizer) -> Symbols:
     return Symbols(tokenizer.eos_id, tokenizer.size, tokenizer.pad_id, no_speech)
 
 
-def chooser_for(options: DecodingOptions, n_best: int = 1) -> Chooser:
+def chooser_for(options: DecodingOptions) -> Chooser:
     """The way of decoding that the options name."""
     if options.temperature > 0:
-        return Sampler(n_best, options.temperature, options.seed or 0)
+        return Sampler(options.n_best, options.temperature, options.seed or 0)
     if options.beam_size == 1 and not options.nemo_faults:
         return Greedy()
     # NeMo goes on until every beam has ended, and its penalties can reorder even those that have.
-    n_wanted = options.beam_size if options.nemo_faults else n_best
+    n_wanted = options.beam_size if options.nemo_faults else options.n_best
     return Beam(options.beam_size, n_wanted, options.length_penalty, options.nemo_faults)

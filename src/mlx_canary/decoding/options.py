@@ -66,6 +66,8 @@ class DecodingOptions:
         beam_size: 1 is greedy search.
         length_penalty: For beams: above zero prefers longer texts. NeMo reads it from `beam.length_penalty` and ignores
             the `len_pen` of the published configurations. From -10 to 10.
+        n_best: How many texts of each window are wanted, the best first: up to `beam_size`; when sampling, how many are
+            drawn.
         temperature: Above zero draws tokens at random; 0, or 0.01 and more.
         seed: For sampling; the same seed draws the same texts.
         boosting: Phrases to expect.
@@ -77,6 +79,7 @@ class DecodingOptions:
 
     beam_size: int = 1
     length_penalty: float = 0.0
+    n_best: int = 1
     temperature: float = 0.0
     seed: int | None = None
     boosting: Boosting | None = None
@@ -86,9 +89,11 @@ class DecodingOptions:
     nemo_faults: bool = False
 
     def __post_init__(self) -> None:
-        _check_range("beam_size", self.beam_size, 1)
-        if not isinstance(self.beam_size, int):
-            raise PromptError(f"beam_size={self.beam_size!r} is not a whole number.")
+        for name in ("beam_size", "n_best"):
+            value = getattr(self, name)
+            _check_range(name, value, 1)
+            if not isinstance(value, int):
+                raise PromptError(f"{name}={value!r} is not a whole number.")
         _check_range("temperature", self.temperature, 0)
         if 0 < self.temperature < LEAST_TEMPERATURE:
             raise PromptError(
@@ -117,6 +122,11 @@ class DecodingOptions:
             raise PromptError(f"seed={self.seed} must be a number from 0 to {(1 << 32) - 1}.")
 
     def _check_search(self) -> None:
+        if self.n_best > self.beam_size:
+            raise PromptError(
+                f"n_best={self.n_best} texts need as many beams: give a beam_size of {self.n_best} or more, "
+                f"not {self.beam_size}."
+            )
         if self.seed is not None:
             raise PromptError(f"seed={self.seed} is for sampling; give a temperature above 0 too.")
         if self.length_penalty and self.beam_size == 1:

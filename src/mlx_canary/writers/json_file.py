@@ -13,7 +13,7 @@ from numbers import Integral, Real
 from os import PathLike, fspath
 from typing import Any
 
-from mlx_canary.types import Segment, Transcript, Word
+from mlx_canary.types import Alternative, Segment, Transcript, Word
 from mlx_canary.version import __version__
 from mlx_canary.writers.errors import OutputError
 from mlx_canary.writers.options import Provenance
@@ -74,6 +74,10 @@ def _segment(segment: Segment, where: str) -> dict[str, object]:
         "tokens": list(segment.tokens),
         "avg_logprob": _finite(segment.avg_logprob),
         "no_speech_prob": _finite(segment.no_speech_prob),
+        "n_best": [
+            {"text": one.text, "score": _number(one.score, f"{where}.n_best[{n}].score")}
+            for n, one in enumerate(segment.n_best)
+        ],
         "words": [_span(word, f"{where}.words[{n}]") for n, word in enumerate(segment.words)],
     }
 
@@ -133,6 +137,7 @@ def _read(document: Mapping[str, Any]) -> Transcript:
             tokens=tuple(map(int, segment["tokens"])),
             avg_logprob=_float(segment["avg_logprob"]),
             no_speech_prob=_float(segment["no_speech_prob"]),
+            n_best=tuple(Alternative(str(one["text"]), float(one["score"])) for one in segment["n_best"]),
             **_fields(segment),
         )
         for segment in document["segments"]

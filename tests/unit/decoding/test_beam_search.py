@@ -110,7 +110,7 @@ def test_length_penalty_prefers_longer_texts():
 def test_an_item_of_a_batch_is_decoded_as_if_alone():
     """Items differ in length, prompt and limit, and the encoder pads them; the words must not change."""
     model, samples, prompts, limits = small_batch()
-    decoder = Decoder(model.network, model.tokenizer, DecodingOptions(beam_size=4), n_best=4)
+    decoder = Decoder(model.network, model.tokenizer, DecodingOptions(beam_size=4, n_best=4))
     together = decoder(model.network.encode(model.preprocessor(samples)), prompts, limits, ["en"] * 3)
     for i, sample in enumerate(samples):
         alone = decoder(

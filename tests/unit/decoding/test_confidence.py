@@ -56,8 +56,8 @@ def test_from_zero_to_one(measure, size):
 def test_every_token_gets_one(name, options, n_best):
     model = loaded(name)
     states = model.network.encode(model.preprocessor([clip("short"), clip("chirp")]))
-    asked = DecodingOptions(confidence=ConfidenceMethod(), **options)
-    decoder = Decoder(model.network, model.tokenizer, asked, n_best)
+    asked = DecodingOptions(confidence=ConfidenceMethod(), n_best=n_best, **options)
+    decoder = Decoder(model.network, model.tokenizer, asked)
     for best in decoder(states, [texts(name)["prompt"]] * 2, [30, 30], ["en"] * 2):
         assert len(best) == n_best
         for hypothesis in best:

@@ -17,6 +17,10 @@ from mlx_canary.errors import PromptError
     ("options", "message"),
     [
         ({"beam_size": 0}, "beam_size=0 must be a number from 1"),
+        ({"n_best": 0}, "n_best=0 must be a number from 1"),
+        ({"n_best": 1.5, "beam_size": 2}, "n_best=1.5 is not a whole number"),
+        ({"n_best": 3}, "n_best=3 texts need as many beams: give a beam_size of 3 or more, not 1"),
+        ({"n_best": 5, "beam_size": 4}, "a beam_size of 5 or more, not 4"),
         ({"temperature": -1.0}, "temperature=-1.0 must be"),
         ({"temperature": float("nan")}, "temperature=nan"),
         ({"temperature": 1.0, "beam_size": 4}, "beam_size=4 is for beam search, temperature for sampling"),
@@ -48,18 +52,18 @@ def test_parts_are_checked_too(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "n_best", "chooser"),
+    ("options", "chooser"),
     [
-        ({}, 1, Greedy()),
-        ({"nemo_faults": True}, 1, Beam(1, nemo_faults=True)),
-        ({"beam_size": 4, "length_penalty": 0.5}, 2, Beam(4, 2, 0.5)),
+        ({}, Greedy()),
+        ({"nemo_faults": True}, Beam(1, nemo_faults=True)),
+        ({"beam_size": 4, "length_penalty": 0.5, "n_best": 2}, Beam(4, 2, 0.5)),
         # Its faults go on until every beam has ended, however many are wanted.
-        ({"beam_size": 3, "length_penalty": 0.6, "nemo_faults": True}, 1, Beam(3, 3, 0.6, nemo_faults=True)),
-        ({"temperature": 0.7, "seed": 9}, 5, Sampler(5, 0.7, 9)),
+        ({"beam_size": 3, "length_penalty": 0.6, "nemo_faults": True}, Beam(3, 3, 0.6, nemo_faults=True)),
+        ({"temperature": 0.7, "seed": 9, "n_best": 5}, Sampler(5, 0.7, 9)),
     ],
 )
-def test_options_name_the_way_of_decoding(options, n_best, chooser):
-    assert chooser_for(DecodingOptions(**options), n_best) == chooser
+def test_options_name_the_way_of_decoding(options, chooser):
+    assert chooser_for(DecodingOptions(**options)) == chooser
 
 
 def test_loops_are_guarded_where_phrases_are_boosted():

@@ -26,7 +26,8 @@ def drawn(sampler, network=None, limit=5):
 def sampled(seed, clips=("chirp", "short"), n_best=3, temperature=1.5):
     model = loaded(MODEL)
     states = model.network.encode(model.preprocessor([clip(name) for name in clips]))
-    decoder = Decoder(model.network, model.tokenizer, DecodingOptions(temperature=temperature, seed=seed), n_best)
+    options = DecodingOptions(temperature=temperature, seed=seed, n_best=n_best)
+    decoder = Decoder(model.network, model.tokenizer, options)
     n = len(clips)
     return decoder(states, [texts(MODEL)["prompt"]] * n, [25] * n, ["en"] * n)
 

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlx_canary import Segment, Word
+from mlx_canary import Alternative, Segment, Word
 from mlx_canary.longform.journal import Journal, read_finished
 from mlx_canary.longform.windows import Window
 
 CONDITIONS = {"model": "m", "options": ("word", None, 1.5)}
+FOUND = (Alternative("Eins zwei.", -0.2 / 3), Alternative("Eins, zwei.", -4.5))
 TEXTS = (
     (
         Segment(
@@ -24,7 +25,7 @@ TEXTS = (
         ),
         Segment("", 1.0, 2.0),
     ),
-    (Segment("Eins zwei.", 0.0, 2.0, (), None, ("loop", "too_long"), (7, 812), -0.1 / 3, 2e-7),),
+    (Segment("Eins zwei.", 0.0, 2.0, (), None, ("loop", "too_long"), (7, 812), -0.1 / 3, 2e-7, FOUND),),
 )
 
 
@@ -47,7 +48,7 @@ def interrupted(path):
 
 
 def test_everything_comes_back(interrupted, path):
-    """Times to the last digit, words, confidences, flags, tokens with their probability, and every text."""
+    """Times to the last digit, words, confidences, flags, tokens and their probability, n best, and every text."""
     resumed = Journal(path, CONDITIONS, resume=True)
     assert resumed.n_windows == 3
     assert resumed.find(window(10.0)) == TEXTS

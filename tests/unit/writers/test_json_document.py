@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from transcripts import spoken, transcript, transcripts
 
-from mlx_canary.types import Segment, Transcript, Word
+from mlx_canary.types import Alternative, Segment, Transcript, Word
 from mlx_canary.version import __version__
 from mlx_canary.writers import OutputError, Provenance, SubtitleOptions, read_json, render
 
@@ -40,10 +40,12 @@ def test_documents_follow_the_schema_and_read_back(given_transcript):
 
 def test_the_schema_names_every_key():
     """A key that only the code knows is not documented."""
-    document = json.loads(render(TALK, "json"))
+    several = replace(TALK.segments[0], n_best=(Alternative("Guten Abend.", -0.5),))
+    document = json.loads(render(replace(TALK, segments=(several,)), "json"))
     assert list(document) == list(SCHEMA["properties"]) == SCHEMA["required"]
     segment, word = document["segments"][0], document["segments"][0]["words"][0]
     assert list(segment) == list(SCHEMA["$defs"]["segment"]["properties"]) == SCHEMA["$defs"]["segment"]["required"]
+    assert list(segment["n_best"][0]) == list(SCHEMA["$defs"]["alternative"]["properties"])
     assert list(word) == list(SCHEMA["$defs"]["word"]["properties"]) == SCHEMA["$defs"]["word"]["required"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from mlx_canary.types import Segment, Transcript, Word
+from mlx_canary.types import Alternative, Segment, Transcript, Word
 from mlx_canary.writers import SubtitleOptions
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzäöüßéñčžαβγабв'&<>{}[]\\-0123456789\u00a0\u202f"
@@ -49,7 +49,17 @@ def segments(draw: st.DrawFn, start: float) -> Segment:
     kept = tuple(words) if draw(st.booleans()) else ()
     tokens, average = tuple(draw(st.lists(st.integers(0, 16383), max_size=5))), draw(st.none() | st.floats(-9, 0))
     nobody = draw(st.none() | st.floats(0, 1))
-    return Segment(" ".join(texts), start, time, kept, tokens=tokens, avg_logprob=average, no_speech_prob=nobody)
+    found = tuple(draw(st.lists(st.builds(Alternative, word_texts, st.floats(-99, 9)), max_size=2)))
+    return Segment(
+        " ".join(texts),
+        start,
+        time,
+        kept,
+        tokens=tokens,
+        avg_logprob=average,
+        no_speech_prob=nobody,
+        n_best=found,
+    )
 
 
 @st.composite
