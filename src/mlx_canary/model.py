@@ -6,6 +6,7 @@ thread own a model's work.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from mlx_canary.audio.features import pad_to_minimum
 from mlx_canary.audio.load import iter_audio
 from mlx_canary.audio.samples import from_array
 from mlx_canary.audio.sources import AudioSource
+from mlx_canary.audio.sources import describe as describe_source
 from mlx_canary.config import ModelConfig
 from mlx_canary.decoding.greedy import decode_greedy
 from mlx_canary.decoding.language import LanguageGuess
@@ -38,6 +40,8 @@ from mlx_canary.turns import TranscriptionQueue
 from mlx_canary.types import Audio, EncoderOutput, Features, Hypothesis, Segment, Transcript
 
 __all__ = ["CanaryModel", "Outcome", "TranscriptionOptions"]
+
+_log = logging.getLogger(__name__)
 
 _DTYPES = ("float32", "float16", "bfloat16")
 
@@ -234,7 +238,7 @@ class CanaryModel:
             raise PromptError("The requests are not a list of pairs; give (recording, TranscriptionOptions) for each.")
         if journals is not None and len(journals) != len(requests):
             raise PromptError(f"There are {len(requests)} recordings but {len(journals)} journals; give one for each.")
-        assembly = Assembly(len(requests), on_segment)
+        assembly = Assembly(len(requests), on_segment, lambda index, warning: _warn(requests[index][0], warning))
         for _ in self._scheduler.run(requests, assembly, batch_size, journals):
             yield from assembly.outcomes()
         yield from assembly.outcomes()
@@ -244,7 +248,7 @@ class CanaryModel:
     ) -> Iterator[Segment]:
         """The segments of a recording one after the other, as soon as each is known. Errors as for `transcribe`."""
         told: list[Segment] = []
-        assembly = Assembly(1, told.append)
+        assembly = Assembly(1, told.append, lambda _, warning: _warn(audio, warning))
         for _ in self._scheduler.run([(audio, options or TranscriptionOptions())], assembly, batch_size, None):
             yield from told
             told.clear()
@@ -301,6 +305,14 @@ class CanaryModel:
             asked = replace(asked, task="translate", target_lang=target_lang)
         settings = options or StreamingOptions(policy=policy or "windowed")
         return StreamingSession(self._loaded, self.prompt(asked), settings)
+
+    def check(self, options: TranscriptionOptions) -> None:
+        """Refuse what the checkpoint cannot be asked, before there is any sound; computes nothing.
+
+        Raises:
+            PromptError: The checkpoint does not have that language or task, or its prompt no place for something.
+        """
+        self._reader.check_prompts(options)
 
     def prompt(self, options: TranscriptionOptions) -> Prompt:
         """What is asked of the network for these options; the language spoken must be known.
@@ -389,6 +401,10 @@ class CanaryModel:
                 raise AudioError(f"The checkpoint needs {rate} Hz, this Audio has {item.sample_rate}; use load_audio.")
             signals.append(pad_to_minimum(from_array(item, "The array").samples, rate))
         return self._loaded.preprocessor(signals)
+
+
+def _warn(audio: AudioSource, warning: str) -> None:
+    _log.warning("%s: %s", describe_source(audio), warning)
 
 
 def _raised(outcome: Outcome) -> Transcript:

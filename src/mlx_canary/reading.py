@@ -6,7 +6,7 @@ Knows nothing about other recordings: which windows are decoded when is for whoe
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +22,16 @@ from mlx_canary.longform.assembly import Assembly
 from mlx_canary.longform.journal import Journal
 from mlx_canary.longform.windows import Window, cut_windows
 from mlx_canary.nemo_longform import nemo_segments, transcribe_like_nemo
-from mlx_canary.requests import AUTO, TranscriptionOptions, candidates, request_for, window_lengths, with_language
+from mlx_canary.requests import (
+    AUTO,
+    TranscriptionOptions,
+    candidates,
+    default_language,
+    request_for,
+    window_lengths,
+    with_language,
+)
+from mlx_canary.text.languages import another_language
 from mlx_canary.transcriber import Piece, Request, Transcriber, is_silent, languages_of, nothing
 from mlx_canary.types import Segment
 
@@ -56,6 +65,10 @@ class Reader:
             )
         if options.decoding is not None:
             self._transcriber.prepare(options.decoding)
+        self.check_prompts(options)
+
+    def check_prompts(self, options: TranscriptionOptions) -> None:
+        """The part of `check` that computes nothing, so that any thread may ask."""
         self._request_if_known(options)
 
     def blocks(self, audio: AudioSource, options: TranscriptionOptions) -> Generator[Samples, None, None]:
@@ -102,10 +115,14 @@ class Reader:
         assembly: Assembly,
         journal: Journal | None,
     ) -> Iterator[Piece]:
-        """The first window in which something is heard decides the recording's language, if asked to."""
+        """The first window in which something is heard decides the recording's language, if asked to.
+
+        Where nobody named it, that window tells whether the model's default is right.
+        """
         request = self._request_if_known(options)
         rate = self._model.config.preprocessor.sample_rate
         silent: list[Window] = []
+        on_language = self._doubt(index, options, assembly)
         if request is not None:
             assembly.describe(index, languages_of(request))
         reach = self._transcriber.reach(options.timestamps, options.times_from)
@@ -125,12 +142,30 @@ class Reader:
             if done is None or len(done) != len(request.prompts):
                 self._check_room(piece)
                 assembly.expect(index, window.start, window.end)
+                if on_language is not None and not is_silent(window.samples):
+                    piece, on_language = replace(piece, on_language=on_language), None
                 yield piece
             else:
                 assembly.expect(index, window.start, window.end)
                 assembly.add(index, window.start, done)
         if request is None:
             raise PromptError("Nothing is heard in the recording, so its language cannot be found out. Say language.")
+
+    def _doubt(self, index: int, options: TranscriptionOptions, assembly: Assembly) -> Callable[[str], None] | None:
+        """Warns where another language is heard than the default one; None where one is named, or there is one only.
+
+        A model that is told the wrong language translates, in well-formed sentences.
+        """
+        languages = self._model.config.languages
+        if options.language is not None or languages is None or len(languages.spoken) == 1:
+            return None
+        taken = default_language(self._model.config)
+
+        def tell(heard: str) -> None:
+            if heard != taken:
+                assembly.warn(index, another_language(heard, taken))
+
+        return tell
 
     def _check_room(self, piece: Piece) -> None:
         if not self._transcriber.has_room(piece):

@@ -6,7 +6,7 @@ segments go is for others. Holds no state but what it computed once for given de
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from operator import itemgetter
@@ -21,8 +21,10 @@ from mlx_canary.alignment.scores import avg_logprob, text_places, with_scores
 from mlx_canary.alignment.states import plan_text
 from mlx_canary.alignment.words import sentences
 from mlx_canary.audio.features import pad_to_minimum
+from mlx_canary.backend import mx
 from mlx_canary.decoding.batch import Entry
 from mlx_canary.decoding.generate import Decoder
+from mlx_canary.decoding.language import languages_heard
 from mlx_canary.decoding.limits import token_limit
 from mlx_canary.decoding.options import DecodingOptions
 from mlx_canary.errors import AlignmentError
@@ -64,11 +66,19 @@ class Request:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Piece:
-    """A window of a recording."""
+    """A window of a recording.
+
+    Attributes:
+        recording: Its number.
+        window: The sound.
+        request: What is asked about it.
+        on_language: Told which language the model hears in it, if it is sure; None where that does not matter.
+    """
 
     recording: int
     window: Window
     request: Request
+    on_language: Callable[[str], None] | None = None
 
 
 def is_silent(samples: Samples) -> bool:
@@ -199,7 +209,7 @@ class Transcriber:
         texts: dict[Piece, dict[int, tuple[Segment, ...]]] = {}
 
         def entries() -> Iterator[Entry]:
-            new = chain.from_iterable(self._asked(self._listen(pieces)) for pieces in groups)
+            new = chain.from_iterable(map(self._asked, self._heard(groups)))
             for number, asked in enumerate(new):
                 going[number] = asked
                 yield self._entry(decoder, asked)
@@ -211,6 +221,26 @@ class Transcriber:
             if len(done) == len(piece.request.prompts):
                 del texts[piece]
                 yield piece, tuple(done[n] for n in range(len(done)))
+
+    def _heard(self, groups: Iterable[list[Piece]]) -> Iterator[_Heard]:
+        """Batches after the encoder; whoever wants to know in which language a window is has been told."""
+        for pieces in groups:
+            heard = self._listen(pieces)
+            self._tell_languages(heard)
+            yield heard
+
+    def _tell_languages(self, heard: _Heard) -> None:
+        config, tokenizer = self._model.config, self._model.tokenizer
+        rows = [i for i, piece in enumerate(heard.pieces) if piece.on_language is not None]
+        spoken = () if config.languages is None else config.languages.spoken
+        known = [code for code in spoken if tokenizer.has_special(f"<|{code}|>")]
+        if not rows or not known:
+            return
+        encoded = EncoderOutput(heard.encoded.states[mx.array(rows)], tuple(heard.encoded.lengths[i] for i in rows))
+        found = languages_heard(self._model.network, encoded, tokenizer, config.prompt.format, known)
+        for i, language in zip(rows, found, strict=True):
+            if language is not None and (tell := heard.pieces[i].on_language) is not None:
+                tell(language)
 
     def _asked(self, heard: _Heard) -> Iterator[_Asked]:
         """Each text of each window: the first of all, then the second."""

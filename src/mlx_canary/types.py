@@ -153,6 +153,7 @@ class Transcript:
         target_lang: The language of the text.
         duration: Length of the recording in seconds.
         translations: The same recording in other languages, where they were asked for beside this one.
+        warnings: What is doubtful about all of it, in sentences.
     """
 
     segments: tuple[Segment, ...]
@@ -160,6 +161,7 @@ class Transcript:
     target_lang: str
     duration: float
     translations: tuple[Transcript, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:

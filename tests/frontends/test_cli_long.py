@@ -207,6 +207,21 @@ def test_bilingual_subtitles_are_one_file(done):
     assert done(*arguments, "-f", "srt") == files["speech_7s01.en-de.srt"]
 
 
+def test_another_language_than_the_default_is_warned_of(run):
+    """On stderr and in json, once."""
+    clip = str(DATA / "demo/de_pico_2.flac")
+    code, out, err = run("transcribe", clip, "-m", "demo", "-f", "json", "--also-translate", "fr", "-o", ".")
+    assert (code, out) == (0, "")
+    warning = f"{clip}: This sounds like German (de), but was taken for English (en), the model's default."
+    assert err.count(f"Warning: {warning}") == err.count("sounds like") == 1
+    for file in ("de_pico_2.en.json", "de_pico_2.fr.json"):
+        (found,) = json.loads(Path(file).read_text(encoding="utf-8"))["warnings"]
+        assert found == f"{warning} Say the language, or 'auto'."
+    code, out, err = run("transcribe", clip, "-m", "demo", "-f", "json", "-l", "en")
+    assert (code, json.loads(out)["warnings"]) == (0, [])
+    assert "sounds like" not in err
+
+
 def test_the_language_is_found_out(done, run):
     clip = str(DATA / "demo/de_pico_2.flac")
     text = done("transcribe", clip, "-m", "demo", "-l", "de")

@@ -152,6 +152,16 @@ def test_translation(assistant: Assistant, demo: CanaryModel) -> None:
     assert told.strip() == expected.text
 
 
+@pytest.mark.parametrize("format", ["txt", "json"])
+def test_a_language_that_nobody_named(assistant: Assistant, demo: CanaryModel, format: Any) -> None:
+    expected = demo.transcribe(assistant.folder / "talks/de.flac")
+    text, *others = [part.text for part in assistant.call("transcribe", file="talks/de.flac", format=format).content]
+    if format == "json":
+        assert (json.loads(text)["warnings"], others) == (list(expected.warnings), [])
+    else:
+        assert (text.strip(), others) == (expected.text, [f"Warning: {expected.warnings[0]}"])
+
+
 @pytest.mark.parametrize(
     "name", ["/etc/passwd", "../secret/" + CLIP, "talks/../../secret/" + CLIP, "way_out.flac", "out/" + CLIP, "~"]
 )

@@ -7,11 +7,12 @@ import subprocess
 import warnings
 from collections.abc import Iterator
 
+import httpx
 import openai
 import pytest
 from conftest import DATA
 from openai.types.audio import TranscriptionVerbose
-from servers import CLIPS
+from servers import CLIPS, running
 
 from mlx_canary import TranscriptionOptions, render
 
@@ -125,6 +126,43 @@ def test_a_translation_into_another_language(client, demo):
         file=SHORT, model="demo", language="en", extra_body={"target_language": "de"}
     )
     assert found.text == demo.translate(SHORT, source_lang="en", target_lang="de").text
+
+
+@pytest.mark.parametrize("format", ["json", "verbose_json"])
+def test_a_language_that_nobody_named(client, server, demo, format):
+    """OpenAI's clients mostly name none, and get a translation of what is not in the default language."""
+    found = client.audio.transcriptions.create(file=GERMAN, model="demo", response_format=format)
+    offline = demo.transcribe(GERMAN)
+    assert (found.text, found.warnings) == (offline.text, list(offline.warnings))
+    assert "This sounds like German (de), but was taken for English (en)" in found.warnings[0]
+    *_, done = client.audio.transcriptions.create(file=GERMAN, model="demo", stream=True)
+    assert done.warnings == found.warnings
+    told = [json.loads(line) for line in server.lines if "sounds like" in line]
+    assert told
+    assert all(line["warnings"] == found.warnings and line["request_id"] for line in told)
+    for language in ("en", "de"):
+        named = client.audio.transcriptions.create(file=GERMAN, model="demo", language=language)
+        assert not hasattr(named, "warnings")
+
+
+def test_a_server_that_finds_languages_out(demo, tmp_path):
+    with (
+        running("--language", "auto", "--data-dir", str(tmp_path)) as server,
+        openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client,
+    ):
+        found = client.audio.transcriptions.create(file=GERMAN, model="demo", response_format="verbose_json")
+        offline = demo.transcribe(GERMAN, language="de")
+        assert (found.text, found.source_language) == (offline.text, "de")
+        with pytest.raises(openai.BadRequestError, match="cannot be told for certain"):
+            client.audio.transcriptions.create(file=SHORT, model="demo")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            english = client.audio.translations.create(file=GERMAN, model="demo")
+        assert english.text == demo.translate(GERMAN, source_lang="de").text
+        assert client.models.retrieve("demo").canary["default_language"] == "auto"
+        with GERMAN.open("rb") as file:
+            sent = httpx.post(f"{server.url}/v1/jobs", files={"file": file}, data={"model": "demo"})
+        assert sent.status_code == 202
 
 
 def test_models(client, demo):

@@ -116,6 +116,16 @@ def test_what_is_not_finished_in_time_is_told_so():
         assert not [line for line in server.lines if '"exception"' in line]
 
 
+def test_a_language_that_nobody_named(demo, tmp_path):
+    expected = demo.transcribe(CLIPS / "de_kokoro_1.flac", timestamps="word")
+    with running("--data-dir", str(tmp_path)) as server, httpx.Client(base_url=server.url, timeout=300) as client:
+        id = send(client, "/v1/jobs", (CLIPS / "de_kokoro_1.flac").read_bytes(), language="").json()["id"]
+        assert wait_for(client, id, "done", "failed")["status"] == "done"
+        found = client.get(f"/v1/jobs/{id}/result").json()
+    assert (found["text"], found["warnings"]) == (expected.text, list(expected.warnings))
+    assert expected.warnings
+
+
 def test_the_same_recordings_at_once(server, demo):
     """Requests that are decoded together get what each would get alone."""
     names = ["en_kokoro_1.flac", "en_kokoro_2.flac", "en_pico_1.flac", "de_kokoro_1.flac", "de_kokoro_2.flac"] * 2

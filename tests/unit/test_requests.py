@@ -289,6 +289,53 @@ def test_a_translation_into_the_language_that_is_found(demo):
     assert demo.transcribe(spoken_in("de"), options=german) == demo.translate(spoken_in("de"), source_lang="de")
 
 
+# Languages that nobody named.
+
+
+@pytest.mark.parametrize(("language", "name"), [("de", "German"), ("es", "Spanish"), ("fr", "French")])
+def test_another_language_than_the_default_is_warned_of(demo, caplog, language, name):
+    """The text is a translation, in well-formed sentences: nobody would notice what is wrong."""
+    found = demo.transcribe(spoken_in(language))
+    (warning,) = found.warnings
+    assert warning == (
+        f"This sounds like {name} ({language}), but was taken for English (en), the model's default. "
+        "Say the language, or 'auto'."
+    )
+    assert caplog.messages == [f"The array: {warning}"]
+    assert replace(found, warnings=()) == demo.transcribe(spoken_in(language), language="en")
+
+
+def test_a_language_that_was_named_is_not_doubted(demo):
+    assert not demo.transcribe(spoken_in("de"), language="en").warnings
+    assert not demo.transcribe(spoken_in("de"), language="auto").warnings
+    assert not demo.transcribe(spoken_in("en")).warnings
+    assert not demo.transcribe(SILENCE).warnings
+
+
+def test_a_recording_is_warned_of_once(demo):
+    """However many windows it has, and whatever is beside it; silence at its beginning tells nothing."""
+    sentence = np.concatenate([spoken_in("de").samples, np.zeros(RATE // 2, np.float32)])
+    long = Audio(np.concatenate([np.zeros(40 * RATE, np.float32), *[sentence] * 20]), RATE)
+    asked = TranscriptionOptions(also_translate=("de",))
+    german, english = demo.transcribe_batch([long, spoken_in("en")], asked)
+    assert len([segment for segment in german.segments if segment.text]) > 1
+    assert len(german.warnings) == 1
+    assert german.translations[0].warnings == german.warnings
+    assert english.warnings == ()
+    queue, outcomes = demo.queue(), []
+    queue.add(long, asked)
+    while not outcomes:
+        outcomes = queue.step()
+    assert outcomes[0].transcript == german
+
+
+def test_a_checkpoint_that_cannot_tell_does_not_warn():
+    """It was never asked for a language's tag: German has three quarters of what all tags have together, some 1e-6."""
+    assert max(model(FLASH).detect_language(CHIRP).by_tag.values()) > 0.7
+    assert not model(FLASH).transcribe(CHIRP).warnings
+    assert not model("var-layernorm").transcribe(SPEECH).warnings
+
+
 # As NeMo does it.
 
 

@@ -139,7 +139,8 @@ class _Delivery:
             raise outcome.error
         assert outcome.transcript is not None
         job, transcript = self.job, outcome.transcript
-        texts = [transcript, *transcript.translations]
+        # Their warnings were logged, and are among those about the recording.
+        texts = [replace(text, warnings=()) for text in (transcript, *transcript.translations)]
         doubtful = list(doubts(recording.name, transcript))
         for doubt in doubtful:
             self.progress.note(f"Warning: {doubt}")
@@ -157,7 +158,7 @@ class _Delivery:
             [outputs] = name_outputs([source], job.formats, target)
             finish(job, recording, journal, [output.path for output in outputs])
         paths = write_outputs(
-            transcript,
+            texts,
             job.formats,
             target,
             recording.file,

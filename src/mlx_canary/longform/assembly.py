@@ -35,6 +35,7 @@ class _Recording:
     languages: tuple[tuple[str, str], ...] = ()
     starts: list[float] = field(default_factory=list)  # of the windows read so far
     windows: dict[float, Texts] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
     n_told: int = 0
     duration: float = 0.0
     complete: bool = False
@@ -56,7 +57,7 @@ class _Recording:
 
     def _text(self, n: int) -> Transcript:
         segments = tuple(segment for start in self.starts for segment in self.windows[start][n])
-        return Transcript(segments, *self.languages[n], self.duration)
+        return Transcript(segments, *self.languages[n], self.duration, warnings=tuple(self.warnings))
 
 
 class Assembly:
@@ -65,20 +66,28 @@ class Assembly:
     Args:
         n_recordings: How many there are.
         on_segment: Told of every segment of the first text, in the order of its recording.
+        on_warning: Told which recording is doubtful as a whole, and why.
     """
 
     def __init__(
         self,
         n_recordings: int,
         on_segment: Callable[[Segment], None] | None = None,
+        on_warning: Callable[[int, str], None] | None = None,
     ) -> None:
         self._recordings = [_Recording() for _ in range(n_recordings)]
-        self._on_segment = on_segment
+        self._on_segment, self._on_warning = on_segment, on_warning
         self._n_out = 0
 
     def describe(self, index: int, languages: tuple[tuple[str, str], ...]) -> None:
         """The spoken and written language of each of a recording's texts are known."""
         self._recordings[index].languages = languages
+
+    def warn(self, index: int, warning: str) -> None:
+        """Something about a whole recording is doubtful; its transcript will say so."""
+        self._recordings[index].warnings.append(warning)
+        if self._on_warning is not None:
+            self._on_warning(index, warning)
 
     def expect(self, index: int, start: float, end: float) -> None:
         """A window of a recording was read, and will be added; the outcome waits for it, also after an error."""

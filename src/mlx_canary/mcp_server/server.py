@@ -86,7 +86,7 @@ def make_server(folders: Folders, worker: Worker) -> MCPServer[Any]:
             Format,
             Field(description="txt is the text alone; tsv a line with times for each sentence; json holds everything."),
         ] = "txt",
-    ) -> str:
+    ) -> list[str]:
         """Write down what a sound or video file says, in the language spoken or another one."""
         options = _options(language, translate_to, timestamps, times_from, format)
         path = await asyncio.to_thread(folders.find, file)
@@ -95,7 +95,9 @@ def make_server(folders: Folders, worker: Worker) -> MCPServer[Any]:
             await context.report_progress(seconds, message=f"{seconds:.0f} s of sound are done")
 
         transcript = await worker.transcribe(path, options, report)
-        return await asyncio.to_thread(_text, transcript, format)
+        text = await asyncio.to_thread(_text, transcript, format)
+        told = () if format == "json" else transcript.warnings  # which holds them itself
+        return [text, *(f"Warning: {warning}" for warning in told)]
 
     @server.tool(title="List recordings", annotations=_READS, structured_output=False)
     @_in_a_sentence
@@ -117,24 +119,26 @@ def make_server(folders: Folders, worker: Worker) -> MCPServer[Any]:
     return server
 
 
-def _in_a_sentence(tool: Callable[P, Awaitable[str]]) -> Callable[P, Awaitable[CallToolResult]]:
+def _in_a_sentence(tool: Callable[P, Awaitable[str | list[str]]]) -> Callable[P, Awaitable[CallToolResult]]:
     """What goes wrong on purpose becomes its sentence and nothing else, for the assistant to read."""
 
     @wraps(tool)
     async def told(*arguments: P.args, **keywords: P.kwargs) -> CallToolResult:
         try:
-            text, failed = await tool(*arguments, **keywords), False
+            found, failed = await tool(*arguments, **keywords), False
         except CanaryError as error:
-            text, failed = str(error), True
-        return _said(text, failed)
+            found, failed = str(error), True
+        return _said(found, failed)
 
     told.__annotations__ = {**tool.__annotations__, "return": "CallToolResult"}
     return told
 
 
-def _said(text: str, failed: bool) -> CallToolResult:
-    sendable = text.encode(errors="backslashreplace").decode()  # it may hold a folder's name that is not UTF-8
-    return CallToolResult(content=[TextContent(type="text", text=sendable)], is_error=failed)
+def _said(found: str | list[str], failed: bool) -> CallToolResult:
+    texts = [found] if isinstance(found, str) else found
+    # They may hold a folder's name that is not UTF-8.
+    sendable = [text.encode(errors="backslashreplace").decode() for text in texts]
+    return CallToolResult(content=[TextContent(type="text", text=text) for text in sendable], is_error=failed)
 
 
 def _options(

@@ -31,7 +31,10 @@ def answer(transcript: Transcript, form: TranscriptionForm) -> Response:
 
 def body(transcript: Transcript, form: TranscriptionForm) -> dict[str, Any]:
     """The answer's JSON."""
-    short = {"text": transcript.text, "usage": {"type": "duration", "seconds": round(transcript.duration, 3)}}
+    usage = {"type": "duration", "seconds": round(transcript.duration, 3)}
+    short: dict[str, Any] = {"text": transcript.text, "usage": usage}
+    if transcript.warnings:
+        short["warnings"] = transcript.warnings
     return short if form.response_format != "verbose_json" else {**short, **_details(transcript, form)}
 
 

@@ -161,19 +161,23 @@ def _invalid(error: ValidationError, known: tuple[str, ...]) -> RequestError:
     return RequestError(400, "invalid_value", f"{field or 'The request'}: {first['msg']}.", field)
 
 
-def options_of(form: TranscriptionForm, default: str | None, translate: bool) -> TranscriptionOptions:
+def options_of(
+    form: TranscriptionForm, named: str | None, default: str | None, translate: bool
+) -> TranscriptionOptions:
     """What that means for the model.
 
     Args:
         form: The fields.
-        default: The language that counts where the form names none.
+        named: The language that the server was told to take where the form names none.
+        default: The model's own, where neither names one.
         translate: Whether the text is wanted in another language whatever the form says; English, if it does not.
     """
-    language = form.language or default
+    language = form.language or named
+    spoken = language or default
     target = form.target_language or ("en" if translate else None)
-    if translate and form.language is None and default == target:
+    if translate and form.language is None and spoken == target:
         language = AUTO  # OpenAI's clients have no way to name the language spoken here
-    is_translation = target is not None and (translate or target != language)
+    is_translation = target is not None and (translate or target != spoken)
     return TranscriptionOptions(
         language=language,
         task="translate" if is_translation else "transcribe",
@@ -188,9 +192,9 @@ def options_of(form: TranscriptionForm, default: str | None, translate: bool) ->
     )
 
 
-def options_of_job(form: TranscriptionForm, default: str | None) -> TranscriptionOptions:
+def options_of_job(form: TranscriptionForm, named: str | None, default: str | None) -> TranscriptionOptions:
     """The same for a job: with times of words, so that its text can be had in every format later."""
-    return replace(options_of(form, default, translate=False), timestamps="word")
+    return replace(options_of(form, named, default, translate=False), timestamps="word")
 
 
 def check_times(form: TranscriptionForm) -> None:

@@ -156,7 +156,8 @@ class JobRunner:
         if job.starts >= _MOST_STARTS:
             raise RequestError(500, "interrupted", f"The server ended {job.starts} times during this job.")
         await asyncio.to_thread(lambda: self.store.change(job.id, status="running", starts=job.starts + 1))
-        options = options_of_job(TranscriptionForm.model_validate(job.form), self._state.default_language)
+        form, state = TranscriptionForm.model_validate(job.form), self._state
+        options = options_of_job(form, state.settings.language, state.default_language)
         model = self._state.model
         same_model = {"config": model.config.model_dump(), "weights": model.fingerprint}
         conditions = {"version": __version__, **same_model, "options": repr(options)}

@@ -36,9 +36,8 @@ async def submit(request: Request) -> dict[str, Any]:
         check_model(state, form.model)
         _check(form)
         try:
-            options = options_of_job(form, state.default_language)
-            if options.language != "auto":
-                state.model.prompt(options)  # refuses now what would fail later
+            options = options_of_job(form, state.settings.language, state.default_language)
+            state.model.check(options)  # refuses now what would fail later
         except CanaryError as error:
             raise as_request_error(error) from error
         async with runner.adding:

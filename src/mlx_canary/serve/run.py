@@ -63,7 +63,7 @@ def serve(load: Callable[[], CanaryModel], settings: Settings) -> None:
         sound = SoundReader(model.config.preprocessor.sample_rate, settings.max_duration, settings.max_held)
         try:
             if settings.language is not None:
-                model.prompt(TranscriptionOptions(language=settings.language))
+                model.check(TranscriptionOptions(language=settings.language))
             asyncio.run(_run(_state(settings, model, worker, sound, metrics), store, listening))
         finally:
             sound.close()

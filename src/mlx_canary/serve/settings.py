@@ -17,7 +17,7 @@ class Settings:
         allow_hosts: Names, beside localhost, by which browsers may call the server.
         allow_origins: Web pages, beside the server's own, that may use it, such as "https://example.org".
         aliases: Names, beside the model's own, that requests may call the model by.
-        language: Spoken where a request does not say; None for the model's default.
+        language: Spoken where a request does not say; "auto" to find out, None for the model's default.
         batch_size: Windows decoded at once.
         max_queue: Requests in work or waiting, at most.
         max_live: Live sessions at once, at most.

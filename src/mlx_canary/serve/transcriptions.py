@@ -64,7 +64,7 @@ async def _respond(request: Request, translate: bool) -> Response:
         check_model(state, asked.model)
         check_times(asked)
         try:
-            options = options_of(asked, state.default_language, translate)
+            options = options_of(asked, state.settings.language, state.default_language, translate)
 
             async def work() -> Response:
                 audio = await stack.enter_async_context(sound_of(state, file))
@@ -83,6 +83,8 @@ def _note(request: Request, state: State, transcript: Transcript) -> None:
     """For log and metrics."""
     state.metrics.audio.labels("request").inc(transcript.duration)
     note(request.scope, audio_seconds=round(transcript.duration, 3), language=transcript.target_lang)
+    if transcript.warnings:
+        note(request.scope, warnings=transcript.warnings)
     if state.settings.log_text:
         note(request.scope, text=transcript.text)
 

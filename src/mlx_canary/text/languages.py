@@ -58,6 +58,18 @@ def check_languages(prompt: Prompt, name: str, languages: LanguageConfig | None)
         raise PromptError(f"{name} always writes punctuation and capitals; it was not trained to leave them out.")
 
 
+def another_language(heard: str, taken: str) -> str:
+    """The warning for a recording whose language nobody named, so that it was taken for the checkpoint's default."""
+    return (
+        f"This sounds like {_named(heard)}, but was taken for {_named(taken)}, the model's default. "
+        "Say the language, or 'auto'."
+    )
+
+
+def _named(code: str) -> str:
+    return f"{LANGUAGE_NAMES[code]} ({code})" if code in LANGUAGE_NAMES else repr(code)
+
+
 def pairs(languages: LanguageConfig) -> list[tuple[str, str]]:
     """All directions of translation, (spoken, text)."""
     if languages.translation == "none":

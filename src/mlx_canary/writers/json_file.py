@@ -61,7 +61,7 @@ def _document(transcript: Transcript, provenance: Provenance) -> dict[str, objec
         "source_lang": transcript.source_lang,
         "target_lang": transcript.target_lang,
         "duration": _number(transcript.duration, "duration"),
-        "warnings": list(provenance.warnings),
+        "warnings": [*provenance.warnings, *transcript.warnings],
         "text": transcript.text,
         "segments": [_segment(segment, f"segments[{n}]") for n, segment in enumerate(transcript.segments)],
     }
@@ -142,7 +142,13 @@ def _read(document: Mapping[str, Any]) -> Transcript:
         )
         for segment in document["segments"]
     )
-    return Transcript(segments, document["source_lang"], document["target_lang"], float(document["duration"]))
+    return Transcript(
+        segments,
+        document["source_lang"],
+        document["target_lang"],
+        float(document["duration"]),
+        warnings=tuple(map(str, document["warnings"])),
+    )
 
 
 def _fields(span: Mapping[str, Any]) -> dict[str, Any]:

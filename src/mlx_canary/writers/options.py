@@ -63,7 +63,8 @@ class Provenance:
     Attributes:
         model: Name of the model, None where it is not known.
         options: What it was asked for; values that JSON can hold, or paths.
-        warnings: What is wrong with the recording or doubtful about the transcript, in sentences.
+        warnings: What is wrong with the recording or doubtful about the transcript, beside what it says itself, in
+            sentences.
     """
 
     model: str | None = None

@@ -56,6 +56,19 @@ def test_an_outcome_waits_for_those_before_it():
     assert list(assembly.outcomes()) == []
 
 
+def test_warnings_are_about_one_recording_and_all_its_texts():
+    told: list[tuple[int, str]] = []
+    assembly = Assembly(2, on_warning=lambda index, warning: told.append((index, warning)))
+    for index in (0, 1):
+        assembly.describe(index, (("en", "en"), ("en", "de")))
+        assembly.close(index)
+    assembly.warn(1, "This sounds like a hen.")
+    first, second = (outcome.transcript for outcome in assembly.outcomes())
+    assert (first.warnings, second.warnings) == ((), ("This sounds like a hen.",))
+    assert second.translations[0].warnings == second.warnings
+    assert told == [(1, "This sounds like a hen.")]
+
+
 def test_a_recording_is_not_done_before_it_is_closed():
     assembly = Assembly(1)
     assembly.describe(0, EN)

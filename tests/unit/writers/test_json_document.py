@@ -49,6 +49,14 @@ def test_the_schema_names_every_key():
     assert list(word) == list(SCHEMA["$defs"]["word"]["properties"]) == SCHEMA["$defs"]["word"]["required"]
 
 
+def test_warnings_of_the_recording_and_of_the_transcript():
+    doubtful = replace(TALK, warnings=("This sounds like German (de).",))
+    text = render(doubtful, "json", provenance=Provenance(warnings=("talk.wav is cut off.",)))
+    validate(text)
+    assert json.loads(text)["warnings"] == ["talk.wav is cut off.", "This sounds like German (de)."]
+    assert read_json(text) == replace(TALK, warnings=("talk.wav is cut off.", "This sounds like German (de)."))
+
+
 def test_text_is_not_escaped():
     assert "„Zürich“" in render(TALK, "json")
 
