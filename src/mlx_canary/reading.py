@@ -27,6 +27,7 @@ from mlx_canary.requests import (
     TranscriptionOptions,
     candidates,
     default_language,
+    is_auto,
     request_for,
     window_lengths,
     with_language,
@@ -132,7 +133,7 @@ class Reader:
                 silent.append(replace(window, samples=_NO_SAMPLES))  # hours of it may come before the first word
                 continue
             if request is None:
-                request = self._request(with_language(options, self._language(window)))
+                request = self._request(with_language(options, self._language(window, options.language or AUTO)))
                 assembly.describe(index, languages_of(request))
                 for each in silent:
                     assembly.expect(index, each.start, each.end)
@@ -171,8 +172,8 @@ class Reader:
         if not self._transcriber.has_room(piece):
             raise PromptError("The prompt leaves no room for the text of a recording this short. Give less context.")
 
-    def _language(self, window: Window) -> str:
-        guess = self.guess(window)
+    def _language(self, window: Window, asked: str) -> str:
+        guess = self.guess(window, asked)
         if guess.language is None:
             tags = ", ".join(f"{code} {share:.0%}" for code, share in guess.by_tag.items())
             texts = ", ".join(f"{code} {share:.0%}" for code, share in guess.by_text.items())
@@ -181,12 +182,13 @@ class Reader:
             )
         return guess.language
 
-    def guess(self, window: Window) -> LanguageGuess:
-        """Compare the checkpoint's languages on a window."""
-        config, network = self._model.config, self._model.network
+    def guess(self, window: Window, asked: str = AUTO) -> LanguageGuess:
+        """Compare the checkpoint's languages on a window, or those that "auto:en,de" names."""
+        config, network, tokenizer = self._model.config, self._model.network, self._model.tokenizer
         samples = pad_to_minimum(window.samples, config.preprocessor.sample_rate)
         encoded = network.encode(self._model.preprocessor([samples]))
-        return guess_language(network, encoded, self._model.tokenizer, config.prompt.format, candidates(config))
+        languages = candidates(asked, config, tokenizer)
+        return guess_language(network, encoded, tokenizer, config.prompt.format, languages)
 
     def _like_nemo(self, index: int, audio: AudioSource, options: TranscriptionOptions, assembly: Assembly) -> None:
         """A whole recording as one window, by NeMo's way."""
@@ -204,9 +206,9 @@ class Reader:
 
     def _request_if_known(self, options: TranscriptionOptions) -> Request | None:
         """None for a recording whose language is to be found out."""
-        if options.language != AUTO:
+        if not is_auto(options.language):
             return self._request(options)
-        candidates(self._model.config)
+        candidates(options.language, self._model.config, self._model.tokenizer)
         return None
 
     def _request(self, options: TranscriptionOptions) -> Request:

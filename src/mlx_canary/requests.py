@@ -6,7 +6,7 @@ Options in, prompts out; everything that the checkpoint cannot do is refused her
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from mlx_canary.audio.load import Channel
 from mlx_canary.config import ModelConfig
@@ -28,7 +28,8 @@ class TranscriptionOptions:
     """What is wanted of one recording.
 
     Attributes:
-        language: The language spoken, such as "en"; "auto" to let the model tell; None for the checkpoint's default.
+        language: The language spoken, such as "en"; "auto" to let the model tell, "auto:en,de" to have it choose among
+            these; None for the checkpoint's default.
         task: "transcribe", or "translate" into `target_lang`.
         target_lang: The language of a translation; None for English.
         also_translate: More languages; the recording is listened to once. They become the transcript's translations.
@@ -70,6 +71,8 @@ class TranscriptionOptions:
 
     def __post_init__(self) -> None:
         self._check_types()
+        if is_auto(self.language):
+            named_candidates(self.language)
         if self.task not in ("transcribe", "translate"):
             raise PromptError(f"task={self.task!r} is neither 'transcribe' nor 'translate'.")
         if self.timestamps not in (None, "word", "segment"):
@@ -117,8 +120,28 @@ class TranscriptionOptions:
         for name in ("decoding", "also_translate", "shortest_window", "longest_window", "times_from"):
             if getattr(self, name):
                 raise PromptError(f"longform='nemo' does what NeMo does: {name} cannot be chosen with it.")
-        if self.language == AUTO:
+        if is_auto(self.language):
             raise PromptError("longform='nemo' does what NeMo does: the language must be said.")
+
+
+def is_auto(language: str | None) -> TypeGuard[str]:
+    """Whether a language is to be found out: "auto", or "auto:en,de" for one of these."""
+    return language is not None and language.partition(":")[0] == AUTO
+
+
+def named_candidates(language: str) -> tuple[str, ...] | None:
+    """The codes in "auto:en,de"; None for "auto", which is all languages that a checkpoint has.
+
+    Raises:
+        PromptError: They leave nothing to choose.
+    """
+    _, colon, listed = language.partition(":")
+    if not colon:
+        return None
+    codes = tuple(dict.fromkeys(code.strip() for code in listed.split(",")))
+    if len(codes) < 2 or not all(codes):
+        raise PromptError(f"language={language!r} leaves no choice; name two languages or more, such as 'auto:en,de'.")
+    return codes
 
 
 def _is_unicode(text: str) -> bool:
@@ -136,6 +159,11 @@ def prompts_for(options: TranscriptionOptions, config: ModelConfig, tokenizer: C
     Raises:
         PromptError: The checkpoint does not have that language, task or option.
     """
+    if is_auto(options.language):
+        raise PromptError(
+            f"language={options.language!r} is for recordings that are to be written down; "
+            "a stream, or a text to align, needs its language named, such as 'en'."
+        )
     spoken = options.language or default_language(config)
     if options.task == "transcribe" and options.target_lang not in (None, spoken):
         raise PromptError(f"target_lang={options.target_lang!r} is for task='translate'.")
@@ -199,15 +227,21 @@ def default_language(config: ModelConfig) -> str:
     raise PromptError(f"Say which language is spoken; {config.name} knows: {', '.join(languages.spoken)}.")
 
 
-def candidates(config: ModelConfig) -> tuple[str, ...]:
-    """The languages among which the spoken one may be looked for.
+def candidates(language: str, config: ModelConfig, tokenizer: CanaryTokenizer) -> tuple[str, ...]:
+    """The languages among which the spoken one is looked for: those that "auto:en,de" names, or all.
 
     Raises:
-        PromptError: The checkpoint does not say which it was trained on.
+        PromptError: The checkpoint does not know one of them, or does not say which it was trained on.
     """
+    named = named_candidates(language)
+    if named is not None:
+        for code in named:
+            prompts_for(TranscriptionOptions(language=code), config, tokenizer)
+        return named
     if config.languages is None:
         raise PromptError(
-            f"{config.name} does not say which languages it knows, so it cannot choose; say which is spoken."
+            f"{config.name} does not say which languages it knows, so it cannot choose; say which is spoken, or among "
+            "which it is, such as 'auto:en,de'."
         )
     return config.languages.spoken
 

@@ -226,6 +226,7 @@ def test_the_language_is_found_out(done, run):
     clip = str(DATA / "demo/de_pico_2.flac")
     text = done("transcribe", clip, "-m", "demo", "-l", "de")
     assert done("transcribe", clip, "-m", "demo", "-l", "auto") == text
+    assert done("transcribe", clip, "-m", "demo", "-l", "Auto:FR,DE") == text
     code, out, err = run("transcribe", CHIRP, clip, "-m", "demo", "-l", "auto")
     assert (code, out) == (1, f"== {clip} ==\n{text}")
     assert "cannot be told for certain" in err
@@ -838,6 +839,7 @@ CONFLICTS = {
     ),
     "nemo and windows": (["--longform", "nemo", "--longest-window", "20"], "--longest-window is not for"),
     "nemo and guards": (["--longform", "nemo", "--no-guards"], "--no-guards is not for --longform nemo"),
+    "no choice": (["-l", "auto:en"], "language='auto:en' leaves no choice"),
     "nemo and auto": (["--longform", "nemo", "-l", "auto"], "the language must be said"),
     "nemo and resume": (["--longform", "nemo", "--resume", "-o", "out"], "--resume is not for --longform nemo"),
     "resuming stdout": (["--resume"], "--resume is for files"),

@@ -153,6 +153,9 @@ def test_a_server_that_finds_languages_out(demo, tmp_path):
         found = client.audio.transcriptions.create(file=GERMAN, model="demo", response_format="verbose_json")
         offline = demo.transcribe(GERMAN, language="de")
         assert (found.text, found.source_language) == (offline.text, "de")
+        for language in ("auto:de,en", "auto:fr,de,en,es"):
+            named = client.audio.transcriptions.create(file=GERMAN, model="demo", language=language)
+            assert named.text == offline.text
         with pytest.raises(openai.BadRequestError, match="cannot be told for certain"):
             client.audio.transcriptions.create(file=SHORT, model="demo")
         with warnings.catch_warnings():

@@ -64,6 +64,8 @@ def check(response: httpx.Response, status: int, code: str, message: str) -> Non
     [
         ({"model": "canary-9b"}, 404, "model_not_found", "'canary-9b' is not served here: demo, whisper-1"),
         ({"language": "ja"}, 400, "invalid_option", "does not know the spoken language 'ja'"),
+        ({"language": "auto:en,ja"}, 400, "invalid_option", "does not know the spoken language 'ja'"),
+        ({"language": "auto:en"}, 400, "invalid_option", "language='auto:en' leaves no choice"),
         ({"target_language": "xx"}, 400, "invalid_option", "does not know the target language 'xx'"),
         ({"response_format": "docx"}, 400, "invalid_value", "response_format"),
         ({"temperature": "hot"}, 400, "invalid_value", "temperature"),

@@ -251,6 +251,40 @@ def test_one_unclear_recording_stops_no_other(demo):
     assert outcomes[1].transcript.translations[0].target_lang == "fr"
 
 
+def test_the_languages_to_choose_from_can_be_named(demo):
+    """What else the recording sounds like is not asked then, and shares are those of the named ones."""
+    german = demo.transcribe(spoken_in("de"), language="de")
+    assert demo.transcribe(spoken_in("de"), language="auto:fr, de") == german
+    noise = Audio(np.random.default_rng(0).normal(0, 0.1, 3 * RATE).astype(np.float32), RATE)
+    with pytest.raises(PromptError, match=r"by its tag: fr \d+%, es \d+%; by a short text: fr \d+%, es \d+%\)\. Say"):
+        demo.transcribe(noise, language="auto:fr,es")
+
+
+@pytest.mark.parametrize("language", ["auto:", "auto:en", "auto:en,en", "auto:en,", "auto:,"])
+def test_languages_that_leave_no_choice(language):
+    message = f"language={language!r} leaves no choice; name two languages or more, such as 'auto:en,de'."
+    with pytest.raises(PromptError, match=re.escape(message)):
+        TranscriptionOptions(language=language)
+
+
+def test_a_language_to_choose_from_that_the_checkpoint_lacks():
+    """Said before any sound is read. A checkpoint that names no languages may have those that are named here."""
+    with pytest.raises(PromptError, match="canary2-flash does not know the spoken language 'ja'"):
+        model(FLASH).transcribe("no such file.wav", language="auto:en,ja")
+    model(UNIFIED).check(TranscriptionOptions(language="auto:en,de"))
+    with pytest.raises(PromptError, match=re.escape("This checkpoint's tokenizer has no token '<|xx|>'.")):
+        model(UNIFIED).check(TranscriptionOptions(language="auto:en,xx"))
+
+
+def test_only_recordings_have_their_language_found_out(flash):
+    message = "a stream, or a text to align, needs its language named, such as 'en'"
+    for language in ("auto", "auto:en,de"):
+        with pytest.raises(PromptError, match=f"language='{language}' is for recordings that .*; {message}"):
+            flash.stream(language=language)
+        with pytest.raises(PromptError, match=message):
+            flash.align(SPEECH, "Good morning.", language=language)
+
+
 @pytest.mark.parametrize("seconds", [0, 1, 80])
 def test_silence_has_no_language(seconds):
     silence = Audio(np.zeros(seconds * RATE, np.float32), RATE)

@@ -17,7 +17,7 @@ from mlx_canary.cli.options import language_codes, usage_errors
 from mlx_canary.cli.shape import OF_SUBTITLES, SUBTITLES, check_formats, is_given, shape
 from mlx_canary.decoding.confidence import ConfidenceMethod
 from mlx_canary.decoding.options import Boosting, DecodingOptions, LanguageModel
-from mlx_canary.requests import TranscriptionOptions
+from mlx_canary.requests import TranscriptionOptions, is_auto
 from mlx_canary.transcriber import Timestamps
 from mlx_canary.writers import OutputTarget, SubtitleOptions, parse_formats
 
@@ -130,7 +130,7 @@ def _check_times(given: dict[str, Any], timestamps: str) -> None:
 def _check_files(given: dict[str, Any]) -> None:
     if list(given["files"]).count("-") > 1:
         raise click.UsageError("Standard input ('-') can be read once.")
-    unknown = given["language"] in (None, "auto") and given["task"] == "transcribe"
+    unknown = given["task"] == "transcribe" and (given["language"] is None or is_auto(given["language"]))
     if given["skip_existing"] and unknown and (given["also_translate"] or "{lang}" in (given["output_template"] or "")):
         raise click.UsageError("--skip-existing needs --language where outputs are named by it.")
 

@@ -29,13 +29,16 @@ def check_published(model: str, options: TranscriptionOptions) -> None:
     Raises:
         PromptError: As for the loaded model.
     """
+    from mlx_canary.requests import is_auto, named_candidates
     from mlx_canary.text.languages import check_languages
     from mlx_canary.text.prompt import Prompt
 
     languages = _published(model)
-    # English, which all of them know, where the language is not known yet.
-    spoken = "en" if options.language in (None, "auto") else options.language
-    assert spoken is not None
+    spoken = options.language or "en"  # which all of them know
+    if is_auto(spoken):
+        for code in named_candidates(spoken) or ():
+            check_languages(Prompt(source_lang=code, target_lang=code), model, languages)
+        spoken = "en"
     first = (options.target_lang or "en") if options.task == "translate" else spoken
     for target in (first, *options.also_translate):
         prompt = Prompt(source_lang=spoken, target_lang=target, pnc=options.pnc)

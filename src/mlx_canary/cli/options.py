@@ -19,8 +19,11 @@ Option = Callable[[Any], Any]
 
 
 def language_code(code: str) -> str:
-    """People also write EN; names of regions are left as they are."""
-    return code.lower() if len(code) == 2 or code.lower() == "auto" else code
+    """People also write EN, or auto:EN,DE; names of regions are left as they are."""
+    first, colon, listed = code.partition(":")
+    if first.lower() == "auto":
+        return f"auto{colon}{','.join(language_code(each.strip()) for each in listed.split(','))}"
+    return code.lower() if len(code) == 2 else code
 
 
 def language_codes(listed: str | None) -> tuple[str, ...]:

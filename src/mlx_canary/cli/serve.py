@@ -34,7 +34,7 @@ from mlx_canary.memory import limit_memory
     "-l",
     metavar="CODE",
     callback=as_language,
-    help="Spoken where a request does not say; auto to find out.  [default: the model's]",
+    help="Spoken where a request does not say; auto to find out, auto:en,de among these.  [default: the model's]",
 )
 @click.option(
     "--alias",

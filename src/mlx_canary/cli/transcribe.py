@@ -15,7 +15,7 @@ from mlx_canary.cli.options import as_language, recording_options
     "-l",
     metavar="CODE",
     callback=as_language,
-    help="Language spoken, such as en or de; auto to find out.  [default: the model's]",
+    help="Language spoken, such as en or de; auto to find out, auto:en,de among these.  [default: the model's]",
 )
 @click.option(
     "--task",

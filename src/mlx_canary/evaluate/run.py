@@ -17,7 +17,7 @@ from mlx_canary.errors import AudioError, CanaryError
 from mlx_canary.evaluate.journal import Heard, Journal
 from mlx_canary.evaluate.manifest import Item, Manifest, Problem
 from mlx_canary.model import CanaryModel
-from mlx_canary.requests import TranscriptionOptions
+from mlx_canary.requests import TranscriptionOptions, is_auto
 from mlx_canary.types import Audio, Transcript
 
 # So many batches are handed over at once: enough to sort them by length, few enough for parts of files in memory.
@@ -138,7 +138,7 @@ def options_for(
     language, target = item.source_lang or options.language, item.target_lang or target_lang
     timestamps = "word" if item.words else options.timestamps
     wanted = replace(options, language=language, timestamps=timestamps)
-    if language == "auto":
+    if is_auto(language):
         return wanted if target is None else replace(wanted, task="translate", target_lang=target)
     spoken = model.prompt(wanted).source_lang
     if target not in (None, spoken):

@@ -66,7 +66,10 @@ def make_server(folders: Folders, worker: Worker) -> MCPServer[Any]:
         file: Annotated[str, Field(description="Path of the recording, as list_recordings gives it.")],
         language: Annotated[
             str | None,
-            Field(description="Language spoken, such as 'en'; 'auto' to find out. Without it the model's default."),
+            Field(
+                description="Language spoken, such as 'en'; 'auto' to find out, 'auto:en,de' among these. "
+                "Without it the model's default."
+            ),
         ] = None,
         translate_to: Annotated[
             str | None, Field(description="Write it down in this other language, such as 'de'.")

@@ -24,6 +24,8 @@ def _none_if_empty(value: Any) -> Any:
 
 
 Code = Annotated[Annotated[str, Field(max_length=32)] | None, BeforeValidator(_none_if_empty)]
+# Every language of a model may be named among those to choose from.
+Spoken = Annotated[Annotated[str, Field(max_length=256)] | None, BeforeValidator(_none_if_empty)]
 
 
 class TranscriptionForm(BaseModel):
@@ -32,7 +34,9 @@ class TranscriptionForm(BaseModel):
     model_config = ConfigDict(extra="forbid", populate_by_name=False)
 
     model: str = Field(description="The served model's id, or one of its aliases.", max_length=256)
-    language: Code = Field(default=None, description="The language spoken, such as en; auto to find out.")
+    language: Spoken = Field(
+        default=None, description="The language spoken, such as en; auto to find out, auto:en,de among these."
+    )
     prompt: str = Field(default="", description="Text that came before, or names to expect.", max_length=4000)
     response_format: Format = Field(default="json", description="The shape of the answer.")
     temperature: float = Field(default=0.0, description="Above 0: words are drawn at random.", ge=0, le=1)

@@ -88,6 +88,15 @@ def test_languages_of_a_published_model_need_no_download(
     assert "Always writes punctuation" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("language", ["ja", "auto:en,ja"])
+def test_a_language_that_a_published_model_lacks_needs_no_download(
+    caches: Path, capsys: pytest.CaptureFixture[str], language: str
+) -> None:
+    sound = str(DATA / "audio/speech_7s01.wav")
+    assert run("transcribe", sound, "--model", "canary-180m-flash", "--language", language) == 1
+    assert "canary-180m-flash does not know the spoken language 'ja'." in capsys.readouterr().err
+
+
 def test_a_folder_comes_before_a_published_name(
     caches: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
