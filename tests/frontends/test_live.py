@@ -21,7 +21,7 @@ import pytest
 from conftest import DATA, WAVS, clip
 from rich.console import Console
 
-from mlx_canary import Segment
+from mlx_canary import Segment, StreamingOptions
 from mlx_canary.cli.captions import Captions
 from mlx_canary.cli.main import main
 from mlx_canary.streaming.session import Update
@@ -99,6 +99,27 @@ def test_both_languages_with_to(live, tmp_path):
         assert (tmp_path / f"texts/speech_7s01.{name}.txt").read_text().strip() == line[4:]
 
 
+def test_numbers_as_digits(live, tmp_path):
+    clip = DATA / "demo/en_pico_8.flac"
+    code, out, _ = live("-m", "demo", "-l", "en", "--itn", "--file", clip, "--fast", "-f", "json", "-o", ".")
+    assert (code, out) == (0, "The shop closes at 8:55.\n")
+    assert json.loads((tmp_path / "en_pico_8.json").read_text())["options"]["itn"] is True
+
+
+def test_context(live, flash):
+    """It is part of the prompt: one that fills it leaves no room."""
+    common = ("-m", MODEL, "-l", "en", "--file", SPEECH, "--fast", "--chunk", "60", "--no-pnc")
+    with flash.stream(language="en", pnc=False, context="Guten Abend.", options=StreamingOptions(chunk=60)) as stream:
+        stream.add_audio(clip("speech"))
+    assert live(*common, "--context", "Guten Abend.")[:2] == (0, f"{stream.finish()}\n")
+    code, out, err = live(*common, "--context", "many words " * 300)
+    assert (code, out) == (1, "")
+    assert "Give less context" in err
+    code, _, err = live(*common, "-m", DATA / "models/canary1-agg-gz.nemo", "--context", "names")
+    assert code == 1
+    assert "has no place for context" in err
+
+
 def test_languages_may_be_written_in_capitals(live):
     common = ("-m", MODEL, "--file", DATA / "audio" / WAVS["chirp"], "--fast", "--chunk", "60")
     assert live(*common, "-l", "EN", "--to", "DE") == live(*common, "-l", "en", "--to", "de")
@@ -122,6 +143,7 @@ def test_real_time_is_real_time(live):
         (["--file", SPEECH, "--device", "2"], "give it or --file, not both"),
         (["--file", SPEECH, "-l", "en", "--to", "en"], "is the language spoken"),
         (["--file", SPEECH, "-l", "en", "--to", "ja"], "ja"),
+        (["--file", SPEECH, "-l", "auto"], "a stream, or a text to align, needs its language named, such as 'en'."),
         (["--file", "missing.wav", "--fast"], "missing.wav"),
         (["--file", "HTTP://[", "--fast"], "is not a URL"),
         (["--file", SPEECH, "--chunk", "0"], "chunk=0.0 must be"),

@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from mlx_canary.cli.options import as_language, dtype_option, model_option
+from mlx_canary.cli.options import (
+    as_language,
+    context_option,
+    dtype_option,
+    itn_option,
+    model_option,
+    no_pnc_option,
+)
 
 
 def _list_devices(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
@@ -53,7 +60,9 @@ def _list_devices(context: click.Context, parameter: click.Parameter, asked: boo
 )
 @click.option("--chunk", type=float, default=1.0, show_default=True, help="Seconds from one decoding to the next.")
 @dtype_option
-@click.option("--no-pnc", is_flag=True, help="Leave punctuation and capitals out.")
+@no_pnc_option
+@itn_option
+@context_option
 @click.option(
     "--format",
     "-f",

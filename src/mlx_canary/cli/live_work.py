@@ -89,14 +89,22 @@ def _title(given: dict[str, Any]) -> str:
 def _asked(given: dict[str, Any]) -> dict[str, object]:
     """What was asked of the model, by the names that `transcribe` has for it."""
     named = {name: given[name] for name in ("language", "target_lang", "policy", "chunk") if given[name] is not None}
-    return {"file": _title(given), **named, **({"pnc": False} if given["no_pnc"] else {})}
+    changed = {name: given[name] for name in ("itn", "context") if given[name]}
+    return {"file": _title(given), **named, **({"pnc": False} if given["no_pnc"] else {}), **changed}
 
 
 def _streams(model: CanaryModel, given: dict[str, Any], settings: StreamingOptions) -> list[StreamingSession]:
     """One for the text, and one for its translation."""
     targets = [None] if given["target_lang"] is None else [None, given["target_lang"]]
     streams = [
-        model.stream(language=given["language"], target_lang=target, pnc=not given["no_pnc"], options=settings)
+        model.stream(
+            language=given["language"],
+            target_lang=target,
+            pnc=not given["no_pnc"],
+            itn=given["itn"],
+            context=given["context"],
+            options=settings,
+        )
         for target in targets
     ]
     if len({stream.target_lang for stream in streams}) < len(streams):

@@ -61,11 +61,17 @@ dtype_option = click.option(
     help="Compute in this type.  [default: the model's own, on a CPU float32]",
 )
 
+no_pnc_option = click.option("--no-pnc", is_flag=True, help="Leave punctuation and capitals out.")
+itn_option = click.option("--itn", is_flag=True, help="Write numbers as digits, where the model learned that.")
+context_option = click.option(
+    "--context", default="", metavar="TEXT", help="Text that came before, or names to expect."
+)
+
 _TEXT: tuple[Option, ...] = (
     click.option("--also-translate", metavar="CODE,...", help="Translations beside the text, from one listening."),
-    click.option("--no-pnc", is_flag=True, help="Leave punctuation and capitals out."),
-    click.option("--itn", is_flag=True, help="Write numbers as digits, where the model learned that."),
-    click.option("--context", default="", metavar="TEXT", help="Text that came before, or names to expect."),
+    no_pnc_option,
+    itn_option,
+    context_option,
     click.option(
         "--timestamps",
         type=click.Choice(["auto", "word", "segment", "none"]),
