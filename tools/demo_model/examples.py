@@ -157,9 +157,9 @@ class Maker:
         return Example(x, utterance, spans, self.ids(plain, lang), frames)
 
     def pairs(self, example: Example, n: int) -> list[Pair]:
-        """n things to ask of a sound, with their answers: others each time, from the third on translations if it can."""
+        """n things to ask of a sound, with their answers: others each time, from the third on mostly translations."""
         utterance, spans = example.utterance, example.spans
         if utterance is None:
             return [self.nothing() for _ in range(n)]
         first = [self.transcription(utterance, spans), self.further(utterance, spans)][:n]
-        return first + [self.further(utterance, []) for _ in range(n - 2)]
+        return first + [self.further(utterance, spans if self.rng.random() < 0.4 else []) for _ in range(n - 2)]

@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--hours", type=float, default=1.0)
     parser.add_argument("--langs", default=",".join(LANGS))
+    parser.add_argument("--kinds", default="", help="of sentences, with commas; all without it")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--shard", type=int, default=200, help="utterances a shard")
     parser.add_argument("--prefix", default="")
@@ -47,11 +48,12 @@ def main() -> None:
     engine = importlib.import_module(args.engine)
     rng = random.Random(f"{args.engine}-{args.seed}-{args.held_out}")
     langs, total, began, index = args.langs.split(","), 0.0, time.time(), 0
+    kinds = set(filter(None, args.kinds.split(",")))
     made: list[Utterance] = []
     while total < args.hours * 3600:
         sentence = texts.sample(rng, held_out=args.held_out)
         lang = rng.choice(langs)
-        if lang not in sentence.text:
+        if lang not in sentence.text or (kinds and sentence.kind not in kinds):
             continue
         spoken = engine.speak(sentence.text[lang], lang, rng, args.held_out)
         kept = cut(spoken[0], spoken[1]) if spoken else None

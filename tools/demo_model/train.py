@@ -43,7 +43,6 @@ NO_SPEECH = 0.02
 IN_A_ROW = 0.2
 # Sentences with a name that can be spelled in two ways: only there does a context decide anything, and they are rare.
 NAMED = 0.1
-SELDOM = 0.04  # how often what is not in --focus is taken when it is drawn
 STEP = 10_240  # samples: eight frames of the encoder
 # Workers learn each for itself and average their models every so many steps: no waiting on a shared machine.
 AVERAGE_EVERY = 8
@@ -66,6 +65,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--start-from", type=Path, help="a .nemo of this recipe and these tokenizers to go on from")
     parser.add_argument("--freeze-layers", type=int, help="keep its subsampling and so many layers as they are: faster")
     parser.add_argument("--focus", default="", help="kinds of sentences, with commas; others are drawn seldom")
+    parser.add_argument("--seldom", type=float, default=0.04, help="how often what is not in --focus is taken")
     parser.add_argument(
         "--mask-spectrum", action="store_true", help="SpecAugment, but for the last fifth: once it hears well"
     )
@@ -80,8 +80,8 @@ def arguments() -> argparse.Namespace:
 class Pool:
     """Utterances by engine, drawn by share."""
 
-    def __init__(self, folders: list[Path], focus: str = "") -> None:
-        self.focus = set(filter(None, focus.split(",")))
+    def __init__(self, folders: list[Path], focus: str = "", seldom: float = 1.0) -> None:
+        self.focus, self.seldom = set(filter(None, focus.split(","))), seldom
         self.folders, self.seen, self.looked = folders, set(), 0.0
         self.by_engine: dict[str, list[Utterance]] = {}
         self.named: list[Utterance] = []
@@ -107,9 +107,11 @@ class Pool:
     def one(self, rng: random.Random, longest: float) -> Utterance:
         while True:
             u = rng.choice(self.by_engine[rng.choices(list(self.shares), list(self.shares.values()))[0]])
-            wanted = not self.focus or u.kind in self.focus or u.engine == "joined" or rng.random() < SELDOM
-            if u.duration <= longest and wanted:
+            if u.duration <= longest and self.wanted(u, rng):
                 return u
+
+    def wanted(self, u: Utterance, rng: random.Random) -> bool:
+        return not self.focus or u.kind in self.focus or u.engine in ("people", "joined") or rng.random() < self.seldom
 
     def row(self, rng: random.Random, first: Utterance) -> list[Utterance]:
         """Up to small.LONGEST seconds of one language, from its engine: half of the time from its speaker."""
@@ -117,9 +119,8 @@ class Pool:
         same = rng.random() < 0.5
         for _ in range(60):
             u = rng.choice(self.by_engine[first.engine])
-            if self.focus and u.kind not in self.focus and first.engine != "joined":
-                continue
-            if u.lang == first.lang and u.duration + 1.0 <= left and (not same or u.speaker == first.speaker):
+            fits = u.lang == first.lang and u.duration + 1.0 <= left and (not same or u.speaker == first.speaker)
+            if fits and self.wanted(u, rng):
                 row.append(u)
                 left -= u.duration + 1.0
         return row
@@ -248,6 +249,8 @@ def losses(
         answer = used & ~within(inputs.shape[1], batch.n_prompt - 1)
         scores = network.log_softmax(hidden_states=hidden[answer][None])
     out = {"decoder": torch.nn.functional.nll_loss(scores[0].float(), batch.ids[:, 1:][answer])}
+    if frozen_layers == len(network.encoder.layers):
+        return out
     # A head that knows nothing yet must not pull an encoder that hears already.
     logits = ctc(encoded.float() if warm else encoded.float().detach())
     log_probs = torch.log_softmax(logits, -1)
@@ -321,7 +324,7 @@ class Source(torch.utils.data.IterableDataset):
     def __iter__(self) -> Iterator[Batch]:
         info = torch.utils.data.get_worker_info()
         self.maker.rng = random.Random(self.seed + (info.id if info else 0))
-        pool = Pool(self.args.data, self.args.focus)
+        pool = Pool(self.args.data, self.args.focus, self.args.seldom)
         for examples in batches(pool, self.maker, self.args.batch_seconds, self.progress):
             yield collate(examples, self.maker, self.args.questions)
 
@@ -403,7 +406,7 @@ def work(rank: int, args: argparse.Namespace) -> None:
         states, n = hear(network, batch, args.freeze_layers, args.mask_spectrum and done < 0.8)
         teach, warm = clock / 60 < args.frame_minutes, not args.start_from or state["step"] > 400
         parts = losses(network, ctc, states, n, batch, args.freeze_layers or 0, teach, warm)
-        (parts["decoder"] + 0.3 * parts["ctc"] + 0.5 * parts.get("frame", 0.0)).backward()
+        (parts["decoder"] + 0.3 * parts.get("ctc", 0.0) + 0.5 * parts.get("frame", 0.0)).backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         for optimizer in optimizers:
             optimizer.step()
