@@ -22,13 +22,13 @@ from mlx_canary.types import EncoderOutput
 
 # Tokens after which the languages can be told apart, if they can.
 _N_TOKENS = 30
-# The tag's share that counts as clear, where the texts prefer the same language. Measured on five checkpoints: three
-# that are often wrong answered once at this share, rightly; the demo model's last two 357 and 365 times of 448, wrongly
-# never and once (a spoken letter).
+# The tag's share that counts as clear, where the texts prefer the same language. Measured on six checkpoints: three
+# that are often wrong answered once at this share, rightly; the demo model's last three 357, 365 and 354 times of 448,
+# wrongly never, once and once (a spoken letter).
 _CLEAR = 0.8
 # The probability, of all tokens, from which a tag alone says enough for a warning. Taken for English, the demo model
-# named another language for 620 of 647 recordings that were not English, two with a wrong name, and for one of 248 that
-# were; at 0.9 for 600 and one, at 0.5 for 640 and three. A share of the tags would not do: in checkpoints that were not
+# named another language for 617 of 647 recordings that were not English, two with a wrong name, and for two of 248 that
+# were; at 0.9 for 587 and one, at 0.5 for 639 and four. A share of the tags would not do: in checkpoints that were not
 # trained with such prompts one often has most of it, but all together less than a fiftieth of the probability.
 _SURE = 0.8
 # Instead of the log-probability of a language in which nothing is heard.
