@@ -104,3 +104,6 @@ CANARY_MODELS: dict[str, PublishedModel] = {
         vocabulary=4128,
     ),
 }
+
+# The model in the package, which no hub has: the licence of its weights, and its sizes as above.
+DEMO_LICENSE, DEMO_SIZES = "CC-BY-SA-3.0", (8, 144, 3, 1545)

@@ -365,6 +365,7 @@ def test_models_and_languages(run):
 def test_the_demo_is_what_is_said_of_it(run):
     """Its row is written by hand, for the list has to come at once."""
     row, demo = json.loads(run("models", "--json").out)["demo"], load_model("demo")
+    assert row["license"] == demo.config.source.license
     assert LanguageConfig(**row["languages"]) == demo.config.languages
     assert row["word_times"] == demo.times_from == "attention"
     sizes = {name: array.size for name, array in parameters(demo.network)}

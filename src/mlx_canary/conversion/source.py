@@ -31,7 +31,7 @@ from mlx_canary.conversion.translate import (
     validated,
 )
 from mlx_canary.errors import CanaryError, ConversionError
-from mlx_canary.registry import CANARY_MODELS, PublishedModel
+from mlx_canary.registry import CANARY_MODELS, DEMO_LICENSE, DEMO_SIZES, PublishedModel
 from mlx_canary.text.tokenizer import SPECIAL, CanaryTokenizer
 
 _HEAD = "log_softmax.mlp.layer0.weight"
@@ -138,7 +138,7 @@ def _model_config(
             source=SourceConfig(
                 file=nemo.path.name,
                 nemo_version=_text(nemo.config.get("nemo_version")),
-                license=published.license if published else None,
+                license=_license(stem, sizes),
             ),
         ),
         "whole",
@@ -149,6 +149,14 @@ def _published(stem: str, sizes: tuple[int, int, int, int]) -> PublishedModel | 
     """The published checkpoint that this is, by its name and its sizes; fine-tunes share the sizes alone."""
     model = CANARY_MODELS.get(stem)
     return model if model is not None and model.sizes == sizes else None
+
+
+def _license(stem: str, sizes: tuple[int, int, int, int]) -> str | None:
+    """As an SPDX identifier, where it is known: no checkpoint says it."""
+    published = _published(stem, sizes)
+    if published is not None:
+        return published.license
+    return DEMO_LICENSE if (stem, sizes) == ("demo", DEMO_SIZES) else None
 
 
 def _languages(
