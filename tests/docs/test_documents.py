@@ -7,7 +7,6 @@ block shows lines of its output.
 
 from __future__ import annotations
 
-import logging
 import re
 import shutil
 import subprocess
@@ -96,14 +95,12 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def workplace(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def workplace(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the prepared folder to work in."""
     folder = tmp_path / "work"
     shutil.copytree(prepared, folder)
     monkeypatch.chdir(folder)
-    before = list(logging.getLogger("mlx_canary").handlers)
-    yield folder
-    logging.getLogger("mlx_canary").handlers[:] = before
+    return folder
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 import signal
@@ -11,7 +10,6 @@ import subprocess
 import sys
 import time
 import wave
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,15 +40,6 @@ class Result:
     code: int
     out: str
     err: str
-
-
-@pytest.fixture(autouse=True)
-def quiet_log() -> Iterator[None]:
-    """The command adds a handler to the log; here it runs many times in one process."""
-    log = logging.getLogger("mlx_canary")
-    before = list(log.handlers)
-    yield
-    log.handlers[:] = before
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import json
-import logging
 import os
 import shutil
 import signal
@@ -13,7 +12,6 @@ import sys
 import threading
 import time
 import wave
-from collections.abc import Iterator
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -36,15 +34,6 @@ INLINE, CTC, ATTENTION = (
 )
 SPEECH, CHIRP, SHORT = (str(DATA / "audio" / WAVS[name]) for name in ("speech", "chirp", "short"))
 TEXT = "Good morning everyone. The quick brown fox jumps over the lazy dog, while forty two sailors count the stars."
-
-
-@pytest.fixture(autouse=True)
-def quiet_log() -> Iterator[None]:
-    """The command adds a handler to the log; here it runs many times in one process."""
-    log = logging.getLogger("mlx_canary")
-    before = list(log.handlers)
-    yield
-    log.handlers[:] = before
 
 
 @pytest.fixture

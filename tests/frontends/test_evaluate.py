@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
-import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,12 +36,10 @@ class Result:
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[object]:
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> object:
     """The command in this process, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLX_CANARY_MODEL", raising=False)
-    log = logging.getLogger("mlx_canary")
-    before = list(log.handlers)
 
     def command(*arguments: str | Path) -> Result:
         with pytest.raises(SystemExit) as ended:
@@ -51,8 +47,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
         out, err = capsys.readouterr()
         return Result(int(ended.value.code or 0), out, err)
 
-    yield command
-    log.handlers[:] = before
+    return command
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import os
 import pty
 import select
@@ -13,7 +12,6 @@ import subprocess
 import sys
 import time
 import wave
-from collections.abc import Iterator
 from types import SimpleNamespace
 
 import numpy as np
@@ -30,15 +28,6 @@ MODEL = str(DATA / "models/canary2-flash.nemo")
 SPEECH = str(DATA / "audio" / WAVS["speech"])
 TEXT = "Good morning everyone. The quick brown fox jumps over the lazy dog, while forty two sailors count the stars."
 COMMAND = [sys.executable, "-m", "mlx_canary", "live", "-m", MODEL, "-l", "en"]
-
-
-@pytest.fixture(autouse=True)
-def quiet_log() -> Iterator[None]:
-    """The command adds a handler to the log; here it runs many times in one process."""
-    log = logging.getLogger("mlx_canary")
-    before = list(log.handlers)
-    yield
-    log.handlers[:] = before
 
 
 @pytest.fixture

@@ -190,10 +190,8 @@ def test_what_is_no_recording(assistant: Assistant, name: str, message: str) -> 
 def test_a_wrong_language_gets_the_sentence_of_the_command_line(
     assistant: Assistant, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    handlers = list(logging.getLogger("mlx_canary").handlers)
     with pytest.raises(SystemExit):
         main(["transcribe", str(assistant.folder / CLIP), "-m", "demo", "-l", "ja"])
-    logging.getLogger("mlx_canary").handlers[:] = handlers
     sentence = capsys.readouterr().err.strip().removeprefix("Error: ")
     assert "It knows: en" in sentence
     assert assistant.refusal("transcribe", file=CLIP, language="ja") == sentence
@@ -313,7 +311,7 @@ def test_nothing_but_the_protocol_on_stdout(tmp_path: Path) -> None:
 def mcp(capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
     """The command in this process, where it ends at once: its exit code and stderr."""
     log = logging.getLogger("mlx_canary")
-    handlers, level = list(log.handlers), log.level
+    level = log.level
 
     def command(*arguments: object) -> tuple[int, str]:
         with pytest.raises(SystemExit) as ended:
@@ -321,7 +319,7 @@ def mcp(capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
         return int(ended.value.code or 0), capsys.readouterr().err
 
     yield command
-    log.handlers[:], log.propagate = handlers, True
+    log.propagate = True
     log.setLevel(level)
 
 

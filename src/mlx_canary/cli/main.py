@@ -73,8 +73,16 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; the one place where errors become a sentence and an exit code."""
     replace_missing_streams()
-    logging.getLogger("mlx_canary").addHandler(_OnStderr())
     never_refuse_text()
+    log, on_stderr = logging.getLogger("mlx_canary"), _OnStderr()
+    log.addHandler(on_stderr)
+    try:
+        _run(arguments)
+    finally:
+        log.removeHandler(on_stderr)
+
+
+def _run(arguments: list[str] | None) -> None:
     try:
         sys.exit(cli.main(arguments, prog_name="mlx-canary", standalone_mode=False, color=wants_colour()) or 0)
     except click.exceptions.Abort:
