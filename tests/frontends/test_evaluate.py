@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +58,17 @@ def manifest(tmp_path: Path) -> Path:
     lines = [json.dumps({"audio_filepath": str(audio), "text": text, "lang": "en"}) for audio, text in TEXTS.items()]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
+
+
+def test_json_to_a_pipe_needs_no_notes(run, manifest: Path, tmp_path: Path) -> None:
+    """They were written beside it, which for /dev/stdout nobody but root may."""
+    manifest.write_text(manifest.read_text(encoding="utf-8") + "{}\n", encoding="utf-8")  # fails, so notes would stay
+    os.mkfifo("pipe")
+    with ThreadPoolExecutor() as reader:
+        read = reader.submit(Path("pipe").read_text, encoding="utf-8")
+        assert run("evaluate", manifest, "--model", MODEL, "--json", "pipe").code == 1
+        assert json.loads(read.result())["n_failed"] == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clips.jsonl", "pipe"]
 
 
 def test_scores_are_printed_and_written(run, manifest: Path, tmp_path: Path) -> None:
@@ -191,7 +203,8 @@ def test_missing_extra_is_told_before_the_work(run, manifest: Path, monkeypatch:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("evaluate", "clips.jsonl", "--resume", "-m", "demo"), 2, "--resume needs --json"),
+        (("evaluate", "clips.jsonl", "--resume", "-m", "demo"), 2, "--resume needs a --json FILE"),
+        (("evaluate", "clips.jsonl", "--resume", "--json", "/dev/stdout", "-m", "demo"), 2, "needs a --json FILE"),
         (("evaluate", "nothing.jsonl", "-m", "demo"), 1, "nothing.jsonl cannot be read as a manifest"),
         (("benchmark",), 2, "Say which model"),
         (("benchmark", "-m", "demo", "--random", "canary-1b"), 2, "either --model or --random"),

@@ -73,10 +73,12 @@ def command(**given: Any) -> None:
     from mlx_canary.evaluate.report import make_report, render_report
     from mlx_canary.evaluate.run import evaluate
     from mlx_canary.writers import write_file
+    from mlx_canary.writers.files import is_open_elsewhere
 
     path = given["json_file"]
-    if given["resume"] and path is None:
-        raise click.UsageError("--resume needs --json: the notes of what is done are kept beside that file.")
+    noted = path is not None and not is_open_elsewhere(path)
+    if given["resume"] and not noted:
+        raise click.UsageError("--resume needs a --json FILE: the notes of what is done are kept beside that file.")
     # A run in which something failed has written it; with its notes the next one completes it.
     overwrite = given["overwrite"] or (path is not None and given["resume"] and _notes(path).exists())
     require_all()
@@ -86,7 +88,7 @@ def command(**given: Any) -> None:
     with loading_progress(given["model"], enabled=not given["quiet"]) as loading:
         model = CanaryModel.from_pretrained(given["model"], dtype=given["dtype"], progress=loading)
     with recording_progress(len(manifest.items), enabled=not given["quiet"]) as progress:
-        journal = None if path is None else _journal(path, model, given, options)
+        journal = _journal(path, model, given, options) if noted else None
 
         def told(item: Item, result: Heard | Problem) -> None:
             progress.say(visible(item.name, sys.stderr))
