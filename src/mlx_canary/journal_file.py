@@ -1,7 +1,8 @@
 """What a run noted before it was interrupted: a file of lines in, the same file with one more line out.
 
-The first line is the conditions, each other one is JSON for something that is done. JSON escapes all but ASCII, and
-with it everything that ends a line. Knows nothing about what is noted.
+The first line is the conditions, each other one is JSON for something that is done; a line that an interruption cut off
+is as if it had not been written. JSON escapes all but ASCII, and with it everything that ends a line. Knows nothing
+about what is noted.
 """
 
 from __future__ import annotations
@@ -12,9 +13,20 @@ import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict
 
 _log = logging.getLogger(__name__)
+
+
+class Entry(BaseModel):
+    """A line: what is read has the types of what was written, whoever wrote it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+Form = TypeVar("Form", bound=Entry)
 
 
 class JournalFile:
@@ -29,20 +41,21 @@ class JournalFile:
         self.path = path
         self._conditions = json.loads(json.dumps(conditions, default=str))
 
-    def read(self) -> list[str]:
-        """The lines after the conditions; the last one may be cut off. None of other conditions, or where no file is.
+    def read(self, form: type[Form]) -> list[Form]:
+        """The entries before the first line that is another form, was cut off or edited; none of other conditions.
 
         Raises:
             OSError: There is something that cannot be read.
         """
+        entries: list[Form] = []
         try:
-            lines = self.path.read_text(encoding="ascii", errors="replace").splitlines()
-        except FileNotFoundError:
-            return []
-        try:
-            return lines[1:] if lines and json.loads(lines[0]) == self._conditions else []
-        except (ValueError, RecursionError):
-            return []
+            conditions, *lines = self.path.read_text(encoding="ascii", errors="replace").splitlines()
+            if json.loads(conditions) == self._conditions:
+                for line in lines:
+                    entries.append(form.model_validate_json(line))
+        except (FileNotFoundError, ValueError, RecursionError):  # an empty file is a ValueError too
+            pass
+        return entries
 
     def start(self, entries: Iterable[Any]) -> None:
         """Write all anew, because the last line may be cut off; until that is done the old file stays.

@@ -1,23 +1,21 @@
 """What was already heard in an evaluation: a file that grows with every recording, and is read when it goes on.
 
-One line of JSON for each recording; a line that an interruption cut off is as if it had not been written.
+One line of JSON for each recording.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from mlx_canary.errors import EvaluationError
 from mlx_canary.evaluate.manifest import Item
-from mlx_canary.journal_file import JournalFile
+from mlx_canary.journal_file import Entry, JournalFile
 from mlx_canary.types import Word
 
 
@@ -57,7 +55,7 @@ class Journal:
     def __init__(self, path: Path, conditions: Mapping[str, Any], resume: bool) -> None:
         self._file = JournalFile(path, conditions)
         try:
-            self._heard = _heard(self._file.read()) if resume else {}
+            self._heard = {entry.key: entry.heard for entry in self._file.read(_Entry)} if resume else {}
         except OSError as error:
             raise EvaluationError(
                 f"{path} cannot be read ({error.strerror or error}). It holds what an earlier run heard; "
@@ -109,22 +107,6 @@ def _entry(key: str, heard: Heard) -> dict[str, Any]:
     return {"key": key, "heard": asdict(heard)}
 
 
-def _heard(lines: Iterable[str]) -> dict[str, Heard]:
-    """What stands in the lines of a journal, up to the first that is cut off."""
-    found: dict[str, Heard] = {}
-    try:
-        for line in lines:
-            entry = _Entry.model_validate_json(line)
-            found[entry.key] = entry.heard
-    except (ValueError, RecursionError):
-        pass  # the interruption cut this line off, or somebody edited it; what stands before it counts
-    return found
-
-
-class _Entry(BaseModel):
-    """A line: what is read has the types of what was written, whoever wrote it."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
+class _Entry(Entry):
     key: str
     heard: Heard

@@ -1,7 +1,6 @@
 """What was finished before a run was interrupted: a file that grows with every window, and is read when it goes on.
 
-One line of JSON for each window, and a last one when the recording is finished; a line that was cut off by the
-interruption is as if it had not been written.
+One line of JSON for each window, and a last one when the recording is finished.
 """
 
 from __future__ import annotations
@@ -15,9 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
-from mlx_canary.journal_file import JournalFile
+from mlx_canary.journal_file import Entry, JournalFile
 from mlx_canary.longform.assembly import Texts
 from mlx_canary.longform.windows import Window
 
@@ -114,25 +111,14 @@ def _entry(key: _Key, texts: Texts) -> dict[str, Any]:
 
 
 def _read(file: JournalFile) -> dict[_Key, Texts]:
-    """The windows in a journal that was written under the same conditions; none if it was not, or is damaged."""
-    windows: dict[_Key, Texts] = {}
+    """The windows in a journal that was written under the same conditions."""
     try:
-        for line in file.read():
-            if line.startswith(f'{{"{_FINISHED}"'):
-                break
-            entry = _Entry.model_validate_json(line)
-            windows[entry.window] = entry.texts
+        return {entry.window: entry.texts for entry in file.read(_Entry)}
     except OSError as error:
         _log.warning("%s cannot be read (%s); the run starts anew.", file.path, error.strerror or error)
-    except (ValueError, RecursionError):
-        pass  # the interruption cut this line off, or somebody edited it; what stands before it counts
-    return windows
+        return {}
 
 
-class _Entry(BaseModel):
-    """A line: what is read has the types of what was written, whoever wrote it."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
+class _Entry(Entry):
     window: _Key
     texts: Texts
