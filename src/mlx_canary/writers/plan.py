@@ -137,7 +137,7 @@ def _path(source: OutputSource, format: str, texts: Sequence[int], target: Outpu
         "n": str(source.number),
         "lang": _languages(source, texts),
         "format": format,
-        "ext": find_writer(format).extension,
+        "ext": format,
         "date": target.day.isoformat(),
     }
     path = target.folder / source.subfolder / fill_template(template, values)

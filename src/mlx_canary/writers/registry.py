@@ -22,9 +22,6 @@ from mlx_canary.writers.vtt import write_vtt
 class TextWriter:
     """A format that holds one transcript as it is."""
 
-    name: str
-    extension: str
-    description: str
     write: Callable[[Transcript], str]
 
 
@@ -32,9 +29,6 @@ class TextWriter:
 class RecordWriter:
     """A format that also holds where the transcript came from."""
 
-    name: str
-    extension: str
-    description: str
     write: Callable[[Transcript, Provenance], str]
 
 
@@ -42,26 +36,21 @@ class RecordWriter:
 class SubtitleWriter:
     """A format of cues, in one or several languages."""
 
-    name: str
-    extension: str
-    description: str
     write: Callable[[Sequence[Cue], SubtitleOptions], str]
 
 
 Writer: TypeAlias = TextWriter | RecordWriter | SubtitleWriter
 
-_WRITERS: tuple[Writer, ...] = (
-    TextWriter("txt", "txt", "the text, a line for each segment", write_txt),
-    SubtitleWriter("srt", "srt", "SubRip subtitles", write_srt),
-    SubtitleWriter("vtt", "vtt", "WebVTT subtitles, for browsers", write_vtt),
-    TextWriter("tsv", "tsv", "a table of segments: start and end in milliseconds, text", write_tsv),
-    SubtitleWriter("lrc", "lrc", "LRC lyrics, for music players", write_lrc),
-    SubtitleWriter("ass", "ass", "Advanced SubStation Alpha subtitles, for video players", write_ass),
-    RecordWriter("json", "json", "everything: segments, words, confidence, flags, model, options", write_json),
-)
-
-WRITERS: dict[str, Writer] = {writer.name: writer for writer in _WRITERS}
-"""Every format by its name."""
+WRITERS: dict[str, Writer] = {
+    "txt": TextWriter(write_txt),
+    "srt": SubtitleWriter(write_srt),
+    "vtt": SubtitleWriter(write_vtt),
+    "tsv": TextWriter(write_tsv),
+    "lrc": SubtitleWriter(write_lrc),
+    "ass": SubtitleWriter(write_ass),
+    "json": RecordWriter(write_json),
+}
+"""Every format by its name, which is also how its files end."""
 
 
 def parse_formats(formats: str | Iterable[str]) -> tuple[str, ...]:
@@ -72,10 +61,12 @@ def parse_formats(formats: str | Iterable[str]) -> tuple[str, ...]:
     """
     given = [formats] if isinstance(formats, str) else formats
     names = [name.strip().lower() for entry in given for name in entry.split(",") if name.strip()]
-    expanded = [known for name in names for known in (WRITERS if name == "all" else [find_writer(name).name])]
+    expanded = dict.fromkeys(known for name in names for known in (WRITERS if name == "all" else [name]))
     if not expanded:
         raise OutputError(f"No format is given. Known are: {', '.join(WRITERS)}, all.")
-    return tuple(dict.fromkeys(expanded))
+    for name in expanded:
+        find_writer(name)
+    return tuple(expanded)
 
 
 def find_writer(name: str) -> Writer:
