@@ -17,10 +17,6 @@ from shards import SAMPLE_RATE, Utterance, read_new, write_shard
 from texts import world
 
 Part = tuple[str, str]  # key of the recording (its words, lower case), what is written for it
-TENS = {
-    "en": "twenty thirty forty fifty sixty seventy eighty ninety",
-    "es": "veinte treinta cuarenta cincuenta sesenta setenta ochenta noventa",
-}
 
 
 class Voice:

@@ -56,13 +56,6 @@ class BackoffAutomaton:
         first, end = self._first[:2]
         self._root[self._tokens[first:end]] = self._scores[first:end]
 
-    def __len__(self) -> int:
-        return len(self._backoff_to)
-
-    @property
-    def vocabulary_size(self) -> int:
-        return len(self._root)
-
     def row(self, state: int) -> Scores:
         """What each token gets in a state, (V,), a new array."""
         way, offsets, offset = [], [], 0.0
