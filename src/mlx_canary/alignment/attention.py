@@ -7,7 +7,7 @@ recording. Less exact than the other methods, and for translations only as true 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from mlx_canary.alignment.layout import Float64s, Int64s, expected_lengths, lay_
 from mlx_canary.alignment.pauses import pause_odds
 from mlx_canary.alignment.words import settle_times
 from mlx_canary.backend import mx
-from mlx_canary.errors import AlignmentError
 from mlx_canary.network.canary import CanaryNetwork
 from mlx_canary.network.cross_attention import cross_attention
 from mlx_canary.text.tokenizer import CanaryTokenizer
@@ -35,7 +34,6 @@ def attention_words(
     tokenizer: CanaryTokenizer,
     audio: Audio,
     frame_duration: float,
-    heads: Collection[tuple[int, int]] | None = None,
 ) -> tuple[Word, ...]:
     """When each word of a decoded text was spoken.
 
@@ -47,16 +45,12 @@ def attention_words(
         tokenizer: The checkpoint's.
         audio: The recording (N,), for its pauses.
         frame_duration: Seconds of one encoder frame.
-        heads: (layer, head) pairs to use, counted from 0; by default they are chosen from the attention itself.
 
     Returns:
         The words of the text without special tokens. Their times rise and stay inside the recording.
-
-    Raises:
-        AlignmentError: The checkpoint does not have one of the heads.
     """
     texts, word_of = words_of_tokens(tokens, tokenizer)
-    return place_words(texts, word_of, network, encoded, prompt, tokens, audio, frame_duration, heads)
+    return place_words(texts, word_of, network, encoded, prompt, tokens, audio, frame_duration)
 
 
 def place_words(
@@ -68,7 +62,6 @@ def place_words(
     tokens: Sequence[int],
     audio: Audio,
     frame_duration: float,
-    heads: Collection[tuple[int, int]] | None = None,
 ) -> tuple[Word, ...]:
     """The same for words that are already known.
 
@@ -81,7 +74,6 @@ def place_words(
         tokens: Of the text.
         audio: (N,).
         frame_duration: In seconds.
-        heads: Or chosen.
     """
     (n_frames,) = encoded.lengths
     spoken = word_of >= 0
@@ -91,7 +83,7 @@ def place_words(
     # last one's own, and after a text as long as it may be there is no position for it.
     layers = cross_attention(network, encoded, mx.array([[*prompt, *tokens[:-1]]]))
     weights = np.stack([np.array(layer[0, :, len(prompt) - 1 :, :n_frames], np.float64) for layer in layers])
-    evidence = word_evidence(_used_heads(weights[:, :, spoken], heads), word_of[spoken], len(texts))
+    evidence = word_evidence(_used_heads(weights[:, :, spoken]), word_of[spoken], len(texts))
     pauses = pause_odds(audio.samples, n_frames, round(frame_duration * audio.sample_rate))
     expected = expected_lengths(texts, int((pauses < 0).sum()), _LONGEST_CHARACTER / frame_duration)
     firsts, ends = lay_words(evidence, pauses, expected)
@@ -125,19 +117,11 @@ def words_of_tokens(tokens: Sequence[int], tokenizer: CanaryTokenizer) -> tuple[
     return words, np.minimum(word_of, len(words) - 1)
 
 
-def _used_heads(weights: Float64s, heads: Collection[tuple[int, int]] | None) -> Float64s:
+def _used_heads(weights: Float64s) -> Float64s:
     """Attention (layers, H, U, S) -> of the used heads (h, U, S), each times its share in the sum."""
-    if heads is None:
-        flat = weights.reshape(-1, *weights.shape[2:])
-        shares = head_shares(flat)
-        return flat[shares > 0] * shares[shares > 0, None, None]
-    n_layers, n_heads = weights.shape[:2]
-    for layer, head in heads:
-        if not (0 <= layer < n_layers and 0 <= head < n_heads):
-            raise AlignmentError(
-                f"There is no head {head} in layer {layer}: the decoder has {n_layers} layers of {n_heads} heads."
-            )
-    return np.stack([weights[layer, head] for layer, head in heads]) / len(heads)
+    flat = weights.reshape(-1, *weights.shape[2:])
+    shares = head_shares(flat)
+    return flat[shares > 0] * shares[shares > 0, None, None]
 
 
 def head_shares(weights: Float64s) -> Float64s:

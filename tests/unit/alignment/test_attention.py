@@ -11,7 +11,6 @@ from mlx_canary.alignment.attention import attention_words, head_shares, word_ev
 from mlx_canary.alignment.layout import expected_lengths, lay_words
 from mlx_canary.alignment.pauses import pause_odds
 from mlx_canary.backend import mx
-from mlx_canary.errors import AlignmentError
 from mlx_canary.load_models import LoadedModel, load_nemo
 from mlx_canary.types import Audio
 
@@ -30,11 +29,11 @@ def sound() -> Audio:
     return Audio(noise, 16_000)
 
 
-def align(model, audio, text, heads=None):
+def align(model, audio, text):
     tokens = model.tokenizer.encode(text, "en")
     encoded = model.network.encode(model.preprocessor([audio.samples]))
     prompt = [model.tokenizer.bos_id]
-    return attention_words(model.network, encoded, prompt, tokens, model.tokenizer, audio, 0.08, heads)
+    return attention_words(model.network, encoded, prompt, tokens, model.tokenizer, audio, 0.08)
 
 
 def attention_at(frames, n_frames):
@@ -120,12 +119,6 @@ def test_a_text_as_long_as_it_may_be_has_its_times(model, sound):
     finally:
         embedding.position = whole
     assert cut == align(model, sound, "Thank you all")
-
-
-def test_heads_may_be_given(model, sound):
-    assert len(align(model, sound, "Thank you", heads=[(0, 1), (1, 0)])) == 2
-    with pytest.raises(AlignmentError, match=r"no head 9 in layer 0: the decoder has \d layers of 4 heads"):
-        align(model, sound, "Thank you", heads=[(0, 9)])
 
 
 def test_heads_that_move_with_the_speech_are_chosen():
