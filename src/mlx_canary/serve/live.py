@@ -146,7 +146,7 @@ class LiveSession:
         except CanaryError as error:
             self._tell(failed("invalid_option", str(error), getattr(order, "event_id", None)))
 
-    def fail(self, error: Exception) -> None:
+    def fail(self) -> None:
         """The session cannot go on."""
         self._tell(failed("internal_error", FAULT))
         self._tell({})

@@ -33,7 +33,7 @@ class Live(Protocol):
     def turn(self, model: CanaryModel) -> None:
         """Do a little of it."""
 
-    def fail(self, error: Exception) -> None:
+    def fail(self) -> None:
         """It cannot go on."""
 
 
@@ -151,10 +151,10 @@ class Worker:
         for live in [live for live in self._lives if live.waiting]:
             try:
                 live.turn(model)
-            except Exception as error:  # one session's failure must not end the others
+            except Exception:  # one session's failure must not end the others
                 _log.exception("A live session failed")
                 self._lives.remove(live)
-                live.fail(error)
+                live.fail()
 
     def _step(self) -> None:
         if not self._queue:
