@@ -27,14 +27,13 @@ def search(
     limits: Sequence[int],
     symbols: Symbols,
     chooser: Chooser,
-    measure: Measure | None = None,
     fusions: Sequence[Fusion | None] | None = None,
     loop_guard: bool = False,
 ) -> list[Item]:
     """Decode one batch: encoder states (B, S, W), and for each item what an `Entry` has. The rest as `search_each`."""
     rows = zip(encoded.states, encoded.lengths, prompts, limits, fusions or [None] * len(limits), strict=True)
     entries = [Entry(states[:length], prompt, limit, fusion) for states, length, prompt, limit, fusion in rows]
-    found = dict(search_each(network, entries, len(entries), symbols, chooser, measure, loop_guard))
+    found = dict(search_each(network, entries, len(entries), symbols, chooser, None, loop_guard))
     return [found[n] for n in range(len(entries))]
 
 
@@ -44,8 +43,8 @@ def search_each(
     batch_size: int,
     symbols: Symbols,
     chooser: Chooser,
-    measure: Measure | None = None,
-    loop_guard: bool = False,
+    measure: Measure | None,
+    loop_guard: bool,
     refill: bool | None = None,
 ) -> Iterator[tuple[int, Item]]:
     """Decode items, several at once.
