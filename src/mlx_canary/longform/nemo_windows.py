@@ -1,7 +1,6 @@
-"""NeMo's own windows, for reproducing NeMo: overlapping ones for canary-1b-v2, pieces without overlap for flash models.
+"""The overlapping windows that NeMo has for canary-1b-v2, for reproducing NeMo.
 
-Mirrors the chunking of NeMo 3.0's transcribe() and of its chunked inference for multitask models.
-Knows nothing about models.
+Mirrors the chunking of NeMo 3.0's transcribe(). Knows nothing about models.
 """
 
 from __future__ import annotations
