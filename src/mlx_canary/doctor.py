@@ -12,7 +12,6 @@ import os
 import platform
 import shlex
 import shutil
-import sys
 import wave
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,7 +58,7 @@ def examine() -> list[Finding]:
 def _python() -> Finding:
     system = f"{platform.system()} {platform.release()} on {platform.machine()}"
     found = f"mlx-canary {__version__}, Python {platform.python_version()}, {system}"
-    return Finding("Python", sys.version_info >= (3, 10), found)
+    return Finding("Python", True, found)
 
 
 def _mlx() -> Finding:
