@@ -157,9 +157,10 @@ class TranscriptionQueue:
                     self.cancel(recording.ticket)
                     problems.append(error)
         self.n_windows += len(batch)
-        for recording in [recording for recording in self._open.values() if recording.fault is not None]:
-            self.cancel(recording.ticket)
-            problems += filter(None, [recording.fault])
+        for recording in list(self._open.values()):
+            if recording.fault is not None:
+                self.cancel(recording.ticket)
+                problems.append(recording.fault)
         if problems:
             raise problems[0]
         return self._outcomes()
