@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from types import TracebackType
 
 from mlx_canary.audio.samples import Samples
 from mlx_canary.audio.sources import AudioSource
@@ -52,9 +51,7 @@ class ReadAhead:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._drop(len(self._recordings))
         self._thread.join()
 

@@ -5,7 +5,6 @@ what its configuration means is for others. Nothing in the file is executed, ext
 """
 
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from mlx_canary.conversion.archive import Archive, open_archive
@@ -71,9 +70,7 @@ class NemoCheckpoint:
     def __enter__(self) -> "NemoCheckpoint":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 
