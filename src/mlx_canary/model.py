@@ -24,6 +24,7 @@ from mlx_canary.decoding.limits import token_limit
 from mlx_canary.errors import AudioError, PromptError
 from mlx_canary.forced_alignment import align_recording
 from mlx_canary.load_models import LoadedModel, choose_dtype, load_model
+from mlx_canary.longform.activity import is_silent
 from mlx_canary.longform.assembly import Assembly, Outcome
 from mlx_canary.longform.journal import Journal
 from mlx_canary.longform.windows import cut_windows
@@ -35,7 +36,7 @@ from mlx_canary.streaming.options import Policy, StreamingOptions
 from mlx_canary.streaming.session import StreamingSession
 from mlx_canary.text.prompt import Prompt, Task, encode_prompt
 from mlx_canary.text.tokenizer import CanaryTokenizer
-from mlx_canary.transcriber import Timestamps, Transcriber, is_silent
+from mlx_canary.transcriber import Timestamps, Transcriber
 from mlx_canary.turns import TranscriptionQueue
 from mlx_canary.types import Audio, EncoderOutput, Features, Hypothesis, Segment, Transcript
 

@@ -18,6 +18,7 @@ from mlx_canary.audio.sources import AudioSource
 from mlx_canary.decoding.language import LanguageGuess, guess_language
 from mlx_canary.errors import CanaryError, PromptError
 from mlx_canary.load_models import LoadedModel
+from mlx_canary.longform.activity import is_silent
 from mlx_canary.longform.assembly import Assembly
 from mlx_canary.longform.journal import Journal
 from mlx_canary.longform.windows import Window, cut_windows
@@ -33,7 +34,7 @@ from mlx_canary.requests import (
     with_language,
 )
 from mlx_canary.text.languages import another_language
-from mlx_canary.transcriber import Piece, Request, Transcriber, is_silent, languages_of, nothing
+from mlx_canary.transcriber import Piece, Request, Transcriber, languages_of, nothing
 from mlx_canary.types import Segment
 
 _NO_SAMPLES = np.zeros(0, np.float32)
@@ -126,7 +127,7 @@ class Reader:
         on_language = self._doubt(index, options, assembly)
         if request is not None:
             assembly.describe(index, languages_of(request))
-        reach = self._transcriber.reach(options.timestamps, options.times_from)
+        reach = None if options.timestamps is None else self._transcriber.times.reach(options.times_from)
         lengths = window_lengths(options, self._model.config, reach)
         for window in cut_windows(blocks, rate, *lengths):
             if request is None and is_silent(window.samples):

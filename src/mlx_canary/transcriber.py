@@ -12,13 +12,8 @@ from itertools import chain, groupby
 from operator import itemgetter
 from typing import Literal
 
-import numpy as np
-
-from mlx_canary.alignment.attention import attention_words, words_of_tokens
-from mlx_canary.alignment.forced import words_of_plan
-from mlx_canary.alignment.inline import inline_words
-from mlx_canary.alignment.scores import avg_logprob, text_places, with_scores
-from mlx_canary.alignment.states import plan_text
+from mlx_canary.alignment.scores import avg_logprob, mean, text_places, with_scores, word_confidences
+from mlx_canary.alignment.word_times import WordTimes
 from mlx_canary.alignment.words import sentences
 from mlx_canary.audio.features import pad_to_minimum
 from mlx_canary.backend import mx
@@ -27,18 +22,15 @@ from mlx_canary.decoding.generate import Decoder
 from mlx_canary.decoding.language import languages_heard
 from mlx_canary.decoding.limits import token_limit
 from mlx_canary.decoding.options import DecodingOptions
-from mlx_canary.errors import AlignmentError
 from mlx_canary.load_models import LoadedModel, TimesFrom
-from mlx_canary.longform.activity import active_seconds
+from mlx_canary.longform.activity import active_seconds, is_silent
 from mlx_canary.longform.assembly import Texts
 from mlx_canary.longform.guards import Evidence, doubts, is_better, own_doubts
 from mlx_canary.longform.windows import Samples, Window, halves
 from mlx_canary.text.prompt import Prompt, encode_prompt
-from mlx_canary.types import Alternative, Audio, EncoderOutput, Hypothesis, Segment, Word
+from mlx_canary.types import Alternative, EncoderOutput, Hypothesis, Segment, Word
 
 Timestamps = Literal["word", "segment"]
-# Below this no microphone hears anything (-80 dB), but a model asked about it would still say something.
-_SILENCE = 1e-4
 # How often a doubtful window is cut in two and decoded again, and how short its parts may get.
 _MAX_DEPTH, _SHORTEST_PART = 2, 4.0
 _DECODERS = 4  # kept
@@ -79,11 +71,6 @@ class Piece:
     window: Window
     request: Request
     on_language: Callable[[str], None] | None = None
-
-
-def is_silent(samples: Samples) -> bool:
-    """Whether there is nothing to hear in (N,) samples."""
-    return not abs(samples).max(initial=0) > _SILENCE
 
 
 def languages_of(request: Request) -> tuple[tuple[str, str], ...]:
@@ -132,11 +119,15 @@ class Transcriber:
     Args:
         model: Computes.
         refill: As for `search_each`.
+
+    Attributes:
+        times: Tells when words are spoken.
     """
 
     def __init__(self, model: LoadedModel, refill: bool | None = None) -> None:
         self._model = model
         self._refill = refill
+        self.times = WordTimes(model)
         self._decoders: dict[DecodingOptions, Decoder] = {}
 
     def __call__(self, pieces: Sequence[Piece]) -> list[Texts]:
@@ -166,24 +157,9 @@ class Transcriber:
         """
         self._decoder(options)
 
-    def method(self, prompt: Prompt, times_from: TimesFrom | None) -> Literal["ctc", "inline", "attention"]:
-        """Where the word times of such a text come from."""
-        if (times_from or self._model.times_from) == "attention":
-            return "attention"
-        if self._model.aligner is not None:
-            return "ctc" if prompt.source_lang == prompt.target_lang else "attention"
-        return "inline" if self._model.config.writes_times and self._model.tokenizer.n_times else "attention"
-
-    def reach(self, timestamps: Timestamps | None, times_from: TimesFrom | None) -> float | None:
-        """How far into a window the model's own time tokens reach in seconds, where it is asked to write them."""
-        by_tokens = (times_from or self._model.times_from) == "model" and self._model.aligner is None
-        if timestamps is None or not by_tokens or not self._model.config.writes_times:
-            return None
-        return self._model.tokenizer.n_times * self._model.config.frame_duration or None
-
     def ids(self, prompt: Prompt, request: Request) -> list[int]:
         """The prompt's token ids; where the model itself writes times, it is asked to."""
-        if request.timestamps is not None and self.method(prompt, request.times_from) == "inline":
+        if request.timestamps is not None and self.times.method(prompt, request.times_from) == "inline":
             prompt = replace(prompt, timestamp=True)
         return encode_prompt(prompt, self._model.config.prompt.format, self._model.tokenizer)
 
@@ -293,61 +269,34 @@ class Transcriber:
         hypothesis, *others = hypotheses
         (samples,) = asked.heard.samples
         window, request = asked.piece.window, asked.piece.request
-        places = text_places(hypothesis, self._model.tokenizer)
-        rate = self._model.config.preprocessor.sample_rate
+        tokenizer, rate = self._model.tokenizer, self._model.config.preprocessor.sample_rate
+        places = text_places(hypothesis, tokenizer)
         active, duration = active_seconds(samples, rate), window.end - window.start
         evidence = Evidence([hypothesis.tokens[u] for u in places], hypothesis.finished, active, duration)
         flags = doubts(evidence) + own_doubts(avg_logprob(hypothesis, places), hypothesis.no_speech_prob)
         text = self._text(hypothesis)
-        confidences = self._word_confidences(hypothesis)
-        timed = request.timestamps is not None and text
-        words = self._words(asked, hypothesis) if timed else []
+        confidences = word_confidences(hypothesis, tokenizer)
+        words = self._words(asked, hypothesis) if request.timestamps is not None and text else ()
         if not words:
             n_best = tuple(Alternative(self._text(h), h.score) for h in hypotheses) if others else ()
-            mean = _mean(confidences)
-            segment = Segment(text, window.start, window.end, confidence=mean, flags=flags, n_best=n_best)
-            return _Found(with_scores([segment], hypothesis, self._model.tokenizer), (evidence,))
+            segment = Segment(text, window.start, window.end, confidence=mean(confidences), flags=flags, n_best=n_best)
+            return _Found(with_scores([segment], hypothesis, tokenizer), (evidence,))
         if len(words) == len(confidences):
-            words = [replace(word, confidence=c) for word, c in zip(words, confidences, strict=True)]
+            words = tuple(replace(word, confidence=c) for word, c in zip(words, confidences, strict=True))
         segments = sentences(_placed(words, len(samples) / rate, window), _MAX_PAUSE)
-        segments = with_scores(segments, hypothesis, self._model.tokenizer)
+        segments = with_scores(segments, hypothesis, tokenizer)
         kept = request.timestamps == "word"
         return _Found(tuple(_finished(segment, flags, kept) for segment in segments), (evidence,))
 
     def _text(self, hypothesis: Hypothesis) -> str:
         return self._model.tokenizer.decode(hypothesis.tokens, skip_special=True).strip()
 
-    def _word_confidences(self, hypothesis: Hypothesis) -> list[float]:
-        if hypothesis.token_confidences is None:
-            return []
-        words, word_of = words_of_tokens(hypothesis.tokens, self._model.tokenizer)
-        values = np.array(hypothesis.token_confidences)
-        return [float(values[word_of == w].min(initial=1.0)) for w in range(len(words))]
-
-    def _words(self, asked: _Asked, hypothesis: Hypothesis) -> list[Word]:
+    def _words(self, asked: _Asked, hypothesis: Hypothesis) -> tuple[Word, ...]:
         """Words with times from the start of the (padded) window."""
-        model, (samples,), prompt = self._model, asked.heard.samples, asked.prompt
-        rate = model.config.preprocessor.sample_rate
-        method, duration = self.method(prompt, asked.piece.request.times_from), len(samples) / rate
-        frame = model.config.frame_duration
-        if method == "ctc" and model.aligner is not None:
-            log_probs, (n_frames,) = model.aligner.network(model.aligner.preprocessor([samples]))
-            text = model.tokenizer.decode(hypothesis.tokens, skip_special=True)
-            plan = plan_text(text, model.tokenizer, model.tokenizer.size, language=prompt.target_lang)
-            try:
-                aligned = words_of_plan(
-                    plan, np.array(log_probs[0, :n_frames]), model.tokenizer, duration, model.aligner.frame_duration
-                )
-                return list(aligned)
-            except AlignmentError:
-                method = "attention"  # more tokens than frames: the aligner has no way through
-        if method == "inline":
-            text = model.tokenizer.decode(hypothesis.tokens)
-            if "<|" in text:
-                return list(inline_words(text, duration, frame))
-        audio = Audio(samples, rate)
-        encoded, ids = asked.heard.encoded, asked.ids
-        return list(attention_words(model.network, encoded, ids, hypothesis.tokens, model.tokenizer, audio, frame))
+        (samples,), method = asked.heard.samples, self.times.method(asked.prompt, asked.piece.request.times_from)
+        return self.times.words(
+            method, asked.heard.encoded, asked.ids, hypothesis.tokens, samples, asked.prompt.target_lang
+        )
 
 
 def _row(heard: _Heard, i: int) -> _Heard:
@@ -385,8 +334,4 @@ def _placed(words: Sequence[Word], padded_duration: float, window: Window) -> li
 def _finished(segment: Segment, flags: tuple[str, ...], keep_words: bool) -> Segment:
     confidences = [word.confidence for word in segment.words if word.confidence is not None]
     words = segment.words if keep_words else ()
-    return replace(segment, words=words, confidence=_mean(confidences), flags=flags)
-
-
-def _mean(confidences: Sequence[float]) -> float | None:
-    return sum(confidences) / len(confidences) if confidences else None
+    return replace(segment, words=words, confidence=mean(confidences), flags=flags)

@@ -27,10 +27,14 @@ from mlx_canary import (
     load_audio,
 )
 from mlx_canary.alignment.attention import words_of_tokens
+from mlx_canary.alignment.scores import word_confidences
+from mlx_canary.alignment.word_times import WordTimes
 from mlx_canary.backend import mx
 from mlx_canary.load_models import LoadedModel, load_nemo
+from mlx_canary.longform.assembly import Assembly
 from mlx_canary.longform.windows import Window, cut_windows
 from mlx_canary.network.canary import CanaryNetwork
+from mlx_canary.reading import Reader
 from mlx_canary.requests import request_for, window_lengths
 from mlx_canary.text.prompt import Prompt
 from mlx_canary.transcriber import Piece, Transcriber
@@ -82,8 +86,8 @@ def assert_timed(transcript: Transcript) -> None:
 )
 def test_where_times_come_from(name, prompt, method):
     """Translations have no aligner: their words are not the spoken ones."""
-    assert Transcriber(loaded(name)).method(prompt, None) == method
-    assert Transcriber(loaded(name)).method(prompt, "attention") == "attention"
+    assert WordTimes(loaded(name)).method(prompt, None) == method
+    assert WordTimes(loaded(name)).method(prompt, "attention") == "attention"
 
 
 @pytest.mark.parametrize(
@@ -93,7 +97,7 @@ def test_where_times_come_from(name, prompt, method):
 def test_the_registry_says_where_times_come_from(published, name):
     """Each published model has its small likeness; of canary-1b it said that there are no word times."""
     said = {"ctc": "CTC aligner", "inline": "time tokens", "attention": "attention"}
-    method = Transcriber(loaded(name)).method(Prompt("en", "en"), None)
+    method = WordTimes(loaded(name)).method(Prompt("en", "en"), None)
     assert CANARY_MODELS[published].word_times == said[method]
 
 
@@ -152,10 +156,17 @@ def test_times_by_where_the_decoder_looks(name, options):
 
 
 def test_windows_are_as_long_as_time_tokens_reach_only_where_they_are_asked_for():
-    transcriber = Transcriber(loaded(INLINE))
-    assert transcriber.reach("word", None) is not None
-    assert transcriber.reach("word", "attention") is None
-    assert transcriber.reach(None, "model") is None
+    """Few of them are left here, so that they reach four seconds; seven are heard at once where nobody wants times."""
+    parts = load_nemo(DATA / f"models/{INLINE}.nemo")
+    parts.tokenizer.n_times = round(4 / parts.config.frame_duration)
+    assert WordTimes(parts).reach(None) == 4
+    assert WordTimes(parts).reach("attention") is None
+    reader = Reader(parts, Transcriber(parts))
+
+    def n_windows(options: TranscriptionOptions) -> int:
+        return len(list(reader.pieces(0, sound("speech"), options, Assembly(1), None)))
+
+    assert [n_windows(o) for o in (ENGLISH, WORDS, replace(WORDS, times_from="attention"))] == [1, 2, 1]
 
 
 @pytest.mark.parametrize("name", [CTC, ATTENTION])
@@ -297,7 +308,7 @@ def test_a_words_confidence_is_its_worst_tokens(name):
     tokens = parts.tokenizer.encode("Hello, the weather", "en")
     rising = tuple(0.1 + 0.01 * n for n in range(len(tokens)))
     words, word_of = words_of_tokens(tokens, parts.tokenizer)
-    found = Transcriber(parts)._word_confidences(Hypothesis(tuple(tokens), rising, True, 0.0, rising))
+    found = word_confidences(Hypothesis(tuple(tokens), rising, True, 0.0, rising), parts.tokenizer)
     assert words == ["Hello,", "the", "weather"]
     assert found == pytest.approx([rising[list(word_of).index(word)] for word in range(3)])
 

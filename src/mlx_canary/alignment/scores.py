@@ -1,9 +1,11 @@
-"""What the search knew about a window's text, for each of its segments: a hypothesis in, segments with scores out."""
+"""What the search knew about a window's text, for each of its segments and words: a hypothesis in, scores out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from mlx_canary.alignment.attention import words_of_tokens
 from mlx_canary.text.tokenizer import CanaryTokenizer
@@ -48,4 +50,18 @@ def text_places(hypothesis: Hypothesis, tokenizer: CanaryTokenizer) -> list[int]
 
 def avg_logprob(hypothesis: Hypothesis, places: Sequence[int]) -> float | None:
     """The mean of the log-probabilities of the tokens in these places; None where there are none."""
-    return sum(hypothesis.token_logprobs[u] for u in places) / len(places) if places else None
+    return mean([hypothesis.token_logprobs[u] for u in places])
+
+
+def word_confidences(hypothesis: Hypothesis, tokenizer: CanaryTokenizer) -> list[float]:
+    """How sure the model is of each word: as sure as of the worst of its tokens; empty where nobody asked."""
+    if hypothesis.token_confidences is None:
+        return []
+    words, word_of = words_of_tokens(hypothesis.tokens, tokenizer)
+    values = np.array(hypothesis.token_confidences)
+    return [float(values[word_of == w].min(initial=1.0)) for w in range(len(words))]
+
+
+def mean(values: Sequence[float]) -> float | None:
+    """None of nothing."""
+    return sum(values) / len(values) if values else None

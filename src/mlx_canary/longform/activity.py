@@ -1,4 +1,4 @@
-"""How much of a stretch of sound is more than its background. Energy only: it cannot tell speech from music.
+"""How much of a stretch of sound is more than its background, or nothing. Energy only: music passes for speech.
 
 Knows nothing about models.
 """
@@ -12,6 +12,13 @@ _FRAME = 0.02  # seconds
 # A frame counts as active well above the quiet parts of its surroundings, and not far below the loud ones.
 _ABOVE_QUIET, _BELOW_LOUD = 9.0, 35.0  # dB
 _INAUDIBLE = -80.0  # dB
+# Below this no microphone hears anything (-80 dB), but a model asked about it would still say something.
+_SILENCE = 1e-4
+
+
+def is_silent(samples: npt.NDArray[np.float32]) -> bool:
+    """Whether there is nothing to hear in (N,) samples."""
+    return not abs(samples).max(initial=0) > _SILENCE
 
 
 def active_frames(samples: npt.NDArray[np.float32], sample_rate: int) -> npt.NDArray[np.bool_]:

@@ -23,6 +23,7 @@ from mlx_canary import (
     convert,
     verify,
 )
+from mlx_canary.alignment.word_times import WordTimes
 from mlx_canary.backend import mx
 from mlx_canary.conversion import converter, output_folder
 from mlx_canary.conversion.nemo import open_nemo
@@ -30,7 +31,6 @@ from mlx_canary.conversion.source import read_source
 from mlx_canary.load_models import load_model
 from mlx_canary.registry import PublishedModel
 from mlx_canary.text.prompt import encode_prompt
-from mlx_canary.transcriber import Transcriber
 from mlx_canary.types import Audio
 
 FORMS = {
@@ -355,9 +355,8 @@ def test_a_model_whose_auxiliary_one_is_left_out_is_not_asked_for_times(tmp_path
     for source in (nemo, tmp_path / "model"):
         model = load_model(source)
         assert (model.aligner, model.config.writes_times) == (None, False)
-        transcriber = Transcriber(model)
-        assert transcriber.method(Prompt("en", "en"), None) == "attention"
-        assert transcriber.reach("word", None) is None
+        assert WordTimes(model).method(Prompt("en", "en"), None) == "attention"
+        assert WordTimes(model).reach(None) is None
 
 
 def test_an_auxiliary_model_with_the_same_vocabulary_in_another_file_is_kept(tmp_path):
