@@ -70,7 +70,8 @@ def command(**given: Any) -> None:
     from mlx_canary.evaluate.journal import Heard
     from mlx_canary.evaluate.manifest import Item, Problem, read_manifest
     from mlx_canary.evaluate.packages import require_all
-    from mlx_canary.evaluate.report import make_report, render_report
+    from mlx_canary.evaluate.report import make_report
+    from mlx_canary.evaluate.report_text import render_report
     from mlx_canary.evaluate.run import evaluate
     from mlx_canary.writers import write_file
     from mlx_canary.writers.files import is_open_elsewhere

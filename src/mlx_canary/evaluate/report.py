@@ -1,4 +1,4 @@
-"""What an evaluation found, as values that become JSON and as a table for people.
+"""What an evaluation found, as values that become JSON.
 
 The JSON's keys are fixed by `EvaluationReport` and what it holds; `report_version` changes when they do. Rates are
 fractions, times are seconds, BLEU and chrF go from 0 to 100. What cannot be said is null.
@@ -6,7 +6,7 @@ fractions, times are seconds, BLEU and chrF go from 0 to 100. What cannot be sai
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -173,40 +173,6 @@ def make_report(
     )
 
 
-def render_report(report: EvaluationReport) -> str:
-    """The same as lines for people."""
-    head = ("", "files", "sound", "WER", "raw", "CER", "raw", "BLEU", "chrF", "starts", "90 %", "ends", "90 %")
-    groups = dict(report.languages)
-    if report.transcripts is not None and sum(group.wer is not None for group in groups.values()) > 1:
-        groups["all transcripts"] = report.transcripts
-    rows = [head, *(_row(name, group) for name, group in groups.items())]
-    used = [column for column in range(len(head)) if column < 2 or any(row[column] for row in rows[1:])]
-    lines = table([[row[column] for column in used] for row in rows])
-    speed = "" if report.rtfx is None else f", {report.rtfx:.1f} x real time"
-    lines += ["", f"{report.n_files} files, {report.audio_seconds:.0f} s of sound in {report.seconds:.1f} s{speed}"]
-    if report.worst:
-        lines += ["", "Worst files:"]
-    for file in report.worst:
-        score = f"chrF {file.chrf:.1f}" if file.chrf is not None else f"WER {_percent(file.wer) or 'of nothing'}"
-        lines += [f"  {file.name}: {score}", f"    expected: {file.reference}", f"    heard:    {file.hypothesis}"]
-    if report.problems:
-        lines += ["", f"Not scored: {report.n_failed}"]
-    lines += [f"  {problem.name}: {problem.error}" for problem in report.problems]
-    return "\n".join(lines)
-
-
-def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines with columns below each other, the first to the left and the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if n else cell.ljust(width)
-            for n, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-
-
 def _is_translation(heard: Heard) -> bool:
     return heard.source_lang != heard.target_lang
 
@@ -232,7 +198,7 @@ def _group(pairs: Sequence[_Pair]) -> GroupScores:
     )
 
 
-def _rates(pairs: Sequence[_Pair], count: Any) -> ErrorRates:
+def _rates(pairs: Sequence[_Pair], count: Callable[[str, str], Edits]) -> ErrorRates:
     raw = reduce(add, (count(item.text, heard.text) for item, heard in pairs), Edits())
     normal = reduce(add, (count(*_normalised(item, heard)) for item, heard in pairs), Edits())
     return ErrorRates(raw.rate, normal.rate, raw.n_reference, normal.n_reference)
@@ -269,23 +235,3 @@ def _badness(file: FileScores) -> tuple[float, float]:
     if file.wer is None:  # nothing was said, so any word is wrong
         return (1.0 if file.hypothesis else 0.0), 0.0
     return file.wer, 0.0
-
-
-def _row(name: str, group: GroupScores) -> tuple[str, ...]:
-    wer, cer, translation, times = group.wer, group.cer, group.translation, group.times
-    rates = [rate for each in (wer, cer) for rate in ((each.normalised, each.raw) if each else (None, None))]
-    quality = (f"{translation.bleu:.1f}", f"{translation.chrf:.1f}") if translation else ("", "")
-    spreads = (times.starts, times.ends) if times else ()
-    seconds = [value for each in spreads for value in (each.median, each.percentile_90)] or [None] * 4
-    return (
-        name,
-        str(group.n_files),
-        f"{group.audio_seconds:.0f} s",
-        *map(_percent, rates),
-        *quality,
-        *("" if value is None else f"{value * 1000:.0f} ms" for value in seconds),
-    )
-
-
-def _percent(rate: float | None) -> str:
-    return "" if rate is None else f"{rate:.2%}"

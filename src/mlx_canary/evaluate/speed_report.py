@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlx_canary.evaluate.benchmark import STAGES, Case, Measured
+from mlx_canary.evaluate.columns import table
 from mlx_canary.evaluate.machine import Machine
-from mlx_canary.evaluate.report import table
 from mlx_canary.evaluate.subjects import TOKENS_PER_SECOND
 
 REPORT_VERSION = 1

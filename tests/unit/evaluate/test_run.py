@@ -12,7 +12,8 @@ from conftest import DATA, WAVS, loaded
 from mlx_canary import Audio, CanaryModel, EvaluationError, PromptError, TranscriptionOptions, Word
 from mlx_canary.evaluate.journal import Heard, Journal
 from mlx_canary.evaluate.manifest import Item, Manifest, Problem
-from mlx_canary.evaluate.report import make_report, render_report
+from mlx_canary.evaluate.report import make_report
+from mlx_canary.evaluate.report_text import render_report
 from mlx_canary.evaluate.run import Evaluation, evaluate, options_for
 
 SPEECH, CHIRP = (DATA / "audio" / WAVS[name] for name in ("speech", "chirp"))
