@@ -25,7 +25,7 @@ from mlx_canary.errors import AudioError, PromptError
 from mlx_canary.forced_alignment import align_recording
 from mlx_canary.load_models import LoadedModel, choose_dtype, load_model
 from mlx_canary.longform.activity import is_silent
-from mlx_canary.longform.assembly import Assembly, Outcome
+from mlx_canary.longform.assembly import Assembly, Outcome, transcript_of
 from mlx_canary.longform.journal import Journal
 from mlx_canary.longform.windows import cut_windows
 from mlx_canary.network.build import fingerprint
@@ -156,7 +156,7 @@ class CanaryModel:
                 raise PromptError("Give either options or single keywords, not both.")
             asked = options
         (outcome,) = self.transcribe_each([(audio, asked)], batch_size=batch_size, on_segment=on_segment)
-        return _raised(outcome)
+        return transcript_of(outcome)
 
     def translate(
         self,
@@ -214,7 +214,7 @@ class CanaryModel:
         if len(each) != len(audio):
             raise PromptError(f"There are {len(audio)} recordings but {len(each)} options; give one, or one for each.")
         outcomes = self.transcribe_each(list(zip(audio, each, strict=True)), batch_size=batch_size)
-        return [_raised(outcome) for outcome in outcomes]
+        return [transcript_of(outcome) for outcome in outcomes]
 
     def transcribe_each(
         self,
@@ -255,7 +255,7 @@ class CanaryModel:
             told.clear()
         yield from told
         for outcome in assembly.outcomes():
-            _raised(outcome)
+            transcript_of(outcome)
 
     def queue(self, *, batch_size: int = 8) -> TranscriptionQueue:
         """Recordings that come and go, such as a server's: they are decoded together, and each has its turn.
@@ -406,11 +406,3 @@ class CanaryModel:
 
 def _warn(audio: AudioSource, warning: str) -> None:
     _log.warning("%s: %s", describe_source(audio), warning)
-
-
-def _raised(outcome: Outcome) -> Transcript:
-    """The transcript of an outcome, or its error raised."""
-    if outcome.error is not None:
-        raise outcome.error
-    assert outcome.transcript is not None
-    return outcome.transcript

@@ -18,6 +18,7 @@ from mlx_canary.cli.progress import RecordingProgress, loading_progress, recordi
 from mlx_canary.cli.terminal import tell, write_utf8
 from mlx_canary.decoding.options import DecodingOptions
 from mlx_canary.errors import CanaryError
+from mlx_canary.longform.assembly import transcript_of
 from mlx_canary.longform.journal import Journal
 from mlx_canary.memory import limit_memory
 from mlx_canary.model import CanaryModel, Outcome
@@ -135,10 +136,7 @@ class _Delivery:
         Raises:
             CanaryError: It failed, or cannot be written.
         """
-        if outcome.error is not None:
-            raise outcome.error
-        assert outcome.transcript is not None
-        job, transcript = self.job, outcome.transcript
+        job, transcript = self.job, transcript_of(outcome)
         # Their warnings were logged, and are among those about the recording.
         texts = [replace(text, warnings=()) for text in (transcript, *transcript.translations)]
         doubtful = list(doubts(recording.name, transcript))

@@ -30,6 +30,14 @@ class Outcome:
     error: CanaryError | None
 
 
+def transcript_of(outcome: Outcome) -> Transcript:
+    """The transcript of an outcome, or its error raised."""
+    if outcome.error is not None:
+        raise outcome.error
+    assert outcome.transcript is not None
+    return outcome.transcript
+
+
 @dataclass(slots=True)
 class _Recording:
     languages: tuple[tuple[str, str], ...] = ()

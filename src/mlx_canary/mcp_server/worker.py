@@ -15,6 +15,7 @@ from typing import Literal
 
 from mlx_canary.backend import leave_thread
 from mlx_canary.config import ModelConfig
+from mlx_canary.longform.assembly import transcript_of
 from mlx_canary.model import CanaryModel, Outcome, TranscriptionOptions
 from mlx_canary.types import Segment, Transcript
 
@@ -99,7 +100,4 @@ class Worker:
                 _log.info("Stopped: %s", path)
                 raise _Stopped
             outcomes = queue.step()
-        if outcomes[0].error is not None:
-            raise outcomes[0].error
-        assert outcomes[0].transcript is not None
-        return outcomes[0].transcript
+        return transcript_of(outcomes[0])
