@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
-
 import click
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+from mlx_canary.cli.stack import stacked
 
 
 def _as_gigabytes(ctx: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
@@ -34,13 +31,7 @@ MEMORY = (
         "--cache-limit", metavar="GB", callback=_as_gigabytes, help="Memory that MLX keeps for later use, at most."
     ),
 )
-
-
-def memory_options(command: Command) -> Command:
-    """Add them to a command."""
-    for option in reversed(MEMORY):
-        command = option(command)
-    return command
+memory_options = stacked(*MEMORY)
 
 
 def as_bytes(gigabytes: float | None) -> int | None:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
 from mlx_canary.cli.memory import MEMORY
 from mlx_canary.cli.shape import SHAPE
+from mlx_canary.cli.stack import Option, stacked
 from mlx_canary.errors import CanaryError
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-Option = Callable[[Any], Any]
 
 
 def language_code(code: str) -> str:
@@ -190,12 +187,9 @@ _WORK: tuple[Option, ...] = (
 )
 
 
-def recording_options(command: Command) -> Command:
-    """The options that `transcribe` and `translate` have in common."""
-    files = click.argument("files", nargs=-1, required=True, metavar="FILE...")
-    for option in reversed((files, model_option, *_TEXT, *_OUTPUT, *_SUBTITLES, *_LONG, *_SEARCH, *_WORK)):
-        command = option(command)
-    return command
+_FILES = click.argument("files", nargs=-1, required=True, metavar="FILE...")
+recording_options = stacked(_FILES, model_option, *_TEXT, *_OUTPUT, *_SUBTITLES, *_LONG, *_SEARCH, *_WORK)
+"""What `transcribe` and `translate` have in common."""
 
 
 def check_result(path: Path, overwrite: bool, inputs: Iterable[str | Path]) -> None:

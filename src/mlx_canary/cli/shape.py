@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from mlx_canary.cli.stack import stacked
+
 if TYPE_CHECKING:
     from mlx_canary.writers import SubtitleOptions
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 SUBTITLES = frozenset(("srt", "vtt", "lrc", "ass"))
 SHAPE = (
@@ -35,18 +35,12 @@ SHAPE = (
     ),
     click.option("--highlight-words", is_flag=True, help="Subtitles: mark each word while it is spoken."),
 )
+shape_options = stacked(*SHAPE)
 _NAMES = (
     *("max_line_chars", "max_lines", "max_words", "min_duration", "max_duration", "min_gap", "max_pause"),
     "highlight_words",
 )
 OF_SUBTITLES = dict.fromkeys(_NAMES, SUBTITLES)
-
-
-def shape_options(command: Command) -> Command:
-    """Add them to a command."""
-    for option in reversed(SHAPE):
-        command = option(command)
-    return command
 
 
 def is_given(option: str) -> bool:
