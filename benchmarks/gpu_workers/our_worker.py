@@ -12,8 +12,9 @@ from typing import Any, cast
 from worker import N_PROMPT, TOKENS_PER_SECOND, Samples, kernels, serve, sound
 
 from mlx_canary.backend import mx, nn
+from mlx_canary.config import Dtype
 from mlx_canary.decoding.greedy import decode_greedy
-from mlx_canary.evaluate.subjects import Dtype, random_subject
+from mlx_canary.evaluate.subjects import random_subject
 from mlx_canary.network import attention, canary, conformer
 from mlx_canary.types import EncoderOutput
 

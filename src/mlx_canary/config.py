@@ -18,6 +18,8 @@ Layers = Annotated[int, Field(gt=0, le=512)]
 _MAX_SIZE = 1 << 20
 
 
+# What a network computes in, and its weights are stored in.
+Dtype = Literal["float32", "float16", "bfloat16"]
 # What stands in names of files and tokens, and is shown on terminals.
 Code = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=64)]
 
@@ -178,7 +180,7 @@ class WeightsConfig(_Part):
     """How model.safetensors is to be read. `nemo` layout keeps the source's names and axes."""
 
     layout: Literal["mlx", "nemo"]
-    dtype: Literal["float32", "float16", "bfloat16"]
+    dtype: Dtype
     quantization: Quantization | None
 
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from mlx_canary.audio.features import Preprocessor
 from mlx_canary.backend import mx
-from mlx_canary.config import FORMAT_VERSION, ModelConfig
+from mlx_canary.config import FORMAT_VERSION, Dtype, ModelConfig
 from mlx_canary.conversion import safetensors
 from mlx_canary.conversion.archive import nemo_in
 from mlx_canary.conversion.files import Expected, WeightsFile, weights_files
@@ -101,7 +101,7 @@ def load_model(source: str | Path, progress: Progress | None = None) -> LoadedMo
     return replace(model, times_from="attention") if path == DEMO else model
 
 
-def choose_dtype(model: LoadedModel, dtype: str | None) -> None:
+def choose_dtype(model: LoadedModel, dtype: Dtype | None) -> None:
     """What a loaded model computes in. Its weights are in memory afterwards, so that any one thread may use them.
 
     Args:

@@ -10,14 +10,14 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import get_args
 
 from mlx_canary.audio.features import pad_to_minimum
 from mlx_canary.audio.load import iter_audio
 from mlx_canary.audio.samples import from_array
 from mlx_canary.audio.sources import AudioSource
 from mlx_canary.audio.sources import describe as describe_source
-from mlx_canary.config import ModelConfig
+from mlx_canary.config import Dtype, ModelConfig
 from mlx_canary.decoding.greedy import decode_greedy
 from mlx_canary.decoding.language import LanguageGuess
 from mlx_canary.decoding.limits import token_limit
@@ -44,8 +44,6 @@ __all__ = ["CanaryModel", "Outcome", "TranscriptionOptions"]
 
 _log = logging.getLogger(__name__)
 
-_DTYPES = ("float32", "float16", "bfloat16")
-
 
 class CanaryModel:
     """A loaded checkpoint."""
@@ -61,7 +59,7 @@ class CanaryModel:
     def from_pretrained(
         cls,
         source: str | Path,
-        dtype: Literal["float32", "float16", "bfloat16"] | None = None,
+        dtype: Dtype | None = None,
         progress: Callable[[str, int, int], None] | None = None,
     ) -> CanaryModel:
         """Load a checkpoint.
@@ -82,8 +80,8 @@ class CanaryModel:
             CheckpointError: The folder is damaged or not a converted checkpoint.
             ConversionError: The `.nemo` cannot be read.
         """
-        if dtype not in (None, *_DTYPES):
-            raise PromptError(f"dtype={dtype!r} is not one of: {', '.join(_DTYPES)}.")
+        if dtype not in (None, *get_args(Dtype)):
+            raise PromptError(f"dtype={dtype!r} is not one of: {', '.join(get_args(Dtype))}.")
         loaded = load_model(source, progress)
         choose_dtype(loaded, dtype)
         return cls(loaded)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mlx_canary.cli.options import as_language, dtype_option, model_option, usage_errors
 from mlx_canary.cli.shape import OF_SUBTITLES, check_formats, shape, shape_options
+
+if TYPE_CHECKING:
+    from mlx_canary.config import Dtype
 
 
 @click.command(name="align")
@@ -39,7 +42,7 @@ def command(
     formats: tuple[str, ...],
     output_dir: Path | None,
     overwrite: bool,
-    dtype: Literal["float32", "float16", "bfloat16"] | None,
+    dtype: Dtype | None,
     **given: Any,
 ) -> None:
     """Find when the words of a TEXT that you have are spoken in a recording.

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import click
 from click.core import ParameterSource
 
-from mlx_canary.cli.options import check_result, named_model
+from mlx_canary.cli.options import DTYPES, check_result, named_model
 
 if TYPE_CHECKING:
     from mlx_canary.audio.sources import AudioSource
     from mlx_canary.cli.progress import RecordingProgress
+    from mlx_canary.config import Dtype
     from mlx_canary.evaluate.benchmark import Case
-    from mlx_canary.evaluate.subjects import Bits, Dtype, Subject
+    from mlx_canary.evaluate.subjects import Bits, Subject
 
-_DTYPES = ("float32", "float16", "bfloat16")
 _Weights = tuple["Dtype | None", "Bits | None"]
 
 
@@ -64,7 +64,7 @@ def _several(
 @click.option(
     "--dtype",
     metavar="TYPE,...",
-    callback=_several(click.Choice(_DTYPES)),
+    callback=_several(click.Choice(DTYPES)),
     help="float32, float16 or bfloat16, to compute in.  [default: the model's own, on a CPU float32]",
 )
 @click.option(

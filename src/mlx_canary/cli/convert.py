@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from mlx_canary.cli.options import language_codes
+from mlx_canary.cli.options import DTYPES, language_codes
 from mlx_canary.cli.terminal import say
 from mlx_canary.errors import ConversionError
 
@@ -19,7 +19,7 @@ from mlx_canary.errors import ConversionError
 @click.option("--output-dir", "-o", type=click.Path(path_type=Path), help="Folder to make.  [default: NAME-mlx]")
 @click.option(
     "--dtype",
-    type=click.Choice(["float32", "float16", "bfloat16"]),
+    type=click.Choice(DTYPES),
     default="float32",
     show_default=True,
     help="Type of the weights. float16 and bfloat16 take half the space and are faster on a GPU.",

@@ -11,10 +11,12 @@ from typing import Any
 
 import click
 
+from mlx_canary.audio.load import Channel
 from mlx_canary.cli.inputs import Inputs, find_inputs
 from mlx_canary.cli.memory import as_bytes
 from mlx_canary.cli.options import language_codes, usage_errors
 from mlx_canary.cli.shape import OF_SUBTITLES, SUBTITLES, check_formats, is_given, shape
+from mlx_canary.config import Dtype
 from mlx_canary.decoding.confidence import ConfidenceMethod
 from mlx_canary.decoding.options import Boosting, DecodingOptions, LanguageModel
 from mlx_canary.requests import TranscriptionOptions, is_auto
@@ -55,7 +57,7 @@ class Job:
 
     inputs: Inputs
     model: str
-    dtype: Any
+    dtype: Dtype | None
     options: TranscriptionOptions
     formats: tuple[str, ...]
     subtitles: SubtitleOptions
@@ -198,9 +200,9 @@ def _decoding(given: dict[str, Any]) -> DecodingOptions | None:
     )
 
 
-def _channel(value: str) -> Any:
+def _channel(value: str) -> Channel:
     if value == "mix":
-        return value
+        return "mix"
     if not value.isdecimal():
         raise click.UsageError(f"--channel {value!r} is neither 'mix' nor the number of a channel, from 0.")
     return int(value)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import click
 
 from mlx_canary.cli.memory import as_bytes, memory_options
 from mlx_canary.cli.options import dtype_option, model_option
+
+if TYPE_CHECKING:
+    from mlx_canary.config import Dtype
 
 
 @click.command(name="mcp")
@@ -27,7 +30,7 @@ from mlx_canary.cli.options import dtype_option, model_option
 def command(
     folders: tuple[Path, ...],
     model: str,
-    dtype: Literal["float32", "float16", "bfloat16"] | None,
+    dtype: Dtype | None,
     memory_limit: float | None,
     cache_limit: float | None,
 ) -> None:

@@ -52,9 +52,10 @@ model_option = click.option(
     "repository on the hub.",
 )
 
+DTYPES = ("float32", "float16", "bfloat16")  # those of `config.Dtype`, without loading its package for --help
 dtype_option = click.option(
     "--dtype",
-    type=click.Choice(["float32", "float16", "bfloat16"]),
+    type=click.Choice(DTYPES),
     help="Compute in this type.  [default: the model's own, on a CPU float32]",
 )
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from mlx_canary.config import Code, Quantization
+from mlx_canary.config import Code, Dtype, Quantization
 
 
 class ConversionConfig(BaseModel):
@@ -21,7 +21,7 @@ class ConversionConfig(BaseModel):
     """The folder to make."""
     preserve_original_keys: bool = False
     """Keep NeMo's names and axes in model.safetensors, for debugging."""
-    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    dtype: Dtype = "float32"
     """What the weights are stored in and the network computes in. Features are always float32."""
     bits: Literal[4, 8] | None = None
     """Quantize linear layers and the token embedding to so many bits."""

@@ -11,6 +11,7 @@ from mlx_canary.backend import mx
 from mlx_canary.config import WeightsConfig
 from mlx_canary.conversion.files import Expected
 from mlx_canary.conversion.rename import Array, make
+from mlx_canary.conversion.safetensors import dtype_name
 from mlx_canary.conversion.source import TensorGroup
 from mlx_canary.conversion.tensors import LazyTensor
 from mlx_canary.errors import ConversionError
@@ -69,7 +70,7 @@ def _cast(name: str, value: Array, dtype: mx.Dtype) -> mx.array:
     extremes = mx.array([float(value.min(initial=0)), float(value.max(initial=0))]).astype(dtype)
     if not mx.isfinite(extremes).all().item():
         raise ConversionError(
-            f"The tensor {name} has values that are not finite as {str(dtype).rsplit('.', 1)[-1]}. "
+            f"The tensor {name} has values that are not finite as {dtype_name(dtype)}. "
             "The checkpoint is damaged, or needs another --dtype."
         )
     return mx.array(value).astype(dtype)

@@ -16,6 +16,7 @@ from mlx_canary.backend import mx
 from mlx_canary.config import (
     DecoderConfig,
     DecodingConfig,
+    Dtype,
     EncoderConfig,
     ModelConfig,
     PreprocessorConfig,
@@ -25,6 +26,7 @@ from mlx_canary.config import (
     TokenizerConfig,
     WeightsConfig,
 )
+from mlx_canary.conversion.safetensors import dtype_name
 from mlx_canary.decoding.limits import token_limit
 from mlx_canary.errors import EvaluationError
 from mlx_canary.hub.download import Progress
@@ -36,7 +38,6 @@ from mlx_canary.registry import CANARY_MODELS
 from mlx_canary.requests import TranscriptionOptions, prompts_for
 from mlx_canary.text.prompt import encode_prompt
 
-Dtype = Literal["float32", "float16", "bfloat16"]
 Bits = Literal[4, 8]
 
 TOKENS_PER_SECOND = 4
@@ -113,7 +114,7 @@ def loaded_subject(
         network=loaded.network,
         prompt=tuple(encode_prompt(prompt, loaded.config.prompt.format, loaded.tokenizer)),
         eos_id=loaded.tokenizer.eos_id,
-        dtype=str(loaded.network.dtype).removeprefix("mlx.core."),
+        dtype=dtype_name(loaded.network.dtype),
         bits=bits or (stored.quantization.bits if stored.quantization and is_packed(loaded.network) else None),
         is_random=False,
     )

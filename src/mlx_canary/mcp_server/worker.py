@@ -11,10 +11,9 @@ import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
 
 from mlx_canary.backend import leave_thread
-from mlx_canary.config import ModelConfig
+from mlx_canary.config import Dtype, ModelConfig
 from mlx_canary.longform.assembly import transcript_of
 from mlx_canary.model import CanaryModel, Outcome, TranscriptionOptions
 from mlx_canary.types import Segment, Transcript
@@ -34,7 +33,7 @@ class Worker:
             something.
     """
 
-    def __init__(self, model: str, dtype: Literal["float32", "float16", "bfloat16"] | None = None) -> None:
+    def __init__(self, model: str, dtype: Dtype | None = None) -> None:
         self._closing = threading.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mlx")
         self._model = self._thread.submit(CanaryModel.from_pretrained, model, dtype, self._loading)
