@@ -9,7 +9,6 @@ import click
 
 from mlx_canary.cli.memory import as_bytes, memory_options
 from mlx_canary.cli.options import as_language, dtype_option, model_option
-from mlx_canary.memory import limit_memory
 
 
 @click.command(name="serve")
@@ -102,6 +101,7 @@ def command(**given: Any) -> None:
     require_all()
     from mlx_canary import CanaryModel
     from mlx_canary.cli.progress import loading_progress
+    from mlx_canary.memory import limit_memory
     from mlx_canary.serve.logs import log_to_stderr
     from mlx_canary.serve.run import serve
     from mlx_canary.serve.settings import Settings
