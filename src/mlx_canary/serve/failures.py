@@ -12,9 +12,9 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from mlx_canary.errors import CanaryError
+from mlx_canary.serve.logs import note
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-
 
 FAULT = "Something went wrong in the server; its log says what."
 
@@ -60,7 +60,7 @@ def as_request_error(error: CanaryError) -> RequestError:
 
 def response_of(error: RequestError, scope: Scope) -> JSONResponse:
     """The answer; its code is noted for the log."""
-    scope.setdefault("state", {}).setdefault("facts", {})["code"] = error.code
+    note(scope, code=error.code)
     body = error_body(error.status, error.code, error.message, error.param)
     return JSONResponse(body, error.status, headers=error.headers)
 
