@@ -43,9 +43,7 @@ class WeightsFile:
 def weights_files(config: ModelConfig) -> list[WeightsFile]:
     """The files of a checkpoint, the model's first."""
     files = [WeightsFile(WEIGHTS, build_network(config), config.preprocessor, network_recipes(config))]
-    if config.aligner is not None:
-        aligner = config.aligner
-        files.append(
-            WeightsFile(ALIGNER_WEIGHTS, build_aligner(config), aligner.preprocessor, aligner_recipes(aligner))
-        )
+    if (aligner := config.aligner) is not None:
+        network = build_aligner(aligner, config.weights)
+        files.append(WeightsFile(ALIGNER_WEIGHTS, network, aligner.preprocessor, aligner_recipes(aligner)))
     return files

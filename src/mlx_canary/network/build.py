@@ -13,7 +13,7 @@ import numpy as np
 from mlx.utils import tree_flatten, tree_unflatten
 
 from mlx_canary.backend import mx, nn
-from mlx_canary.config import ModelConfig, PreprocessorConfig, Quantization, WeightsConfig
+from mlx_canary.config import AlignerConfig, ModelConfig, PreprocessorConfig, Quantization, WeightsConfig
 from mlx_canary.kernels import Linear
 from mlx_canary.network.canary import CanaryNetwork
 from mlx_canary.network.ctc import CTCNetwork
@@ -28,16 +28,10 @@ def build_network(config: ModelConfig) -> CanaryNetwork:
     return network
 
 
-def build_aligner(config: ModelConfig) -> CTCNetwork:
-    """The auxiliary CTC network, unevaluated.
-
-    Raises:
-        ValueError: The checkpoint has none.
-    """
-    if config.aligner is None:
-        raise ValueError(f"{config.name} has no auxiliary CTC model.")
-    network = CTCNetwork(config.aligner)
-    _store_as(network, config.weights)
+def build_aligner(config: AlignerConfig, weights: WeightsConfig) -> CTCNetwork:
+    """The auxiliary CTC network, unevaluated."""
+    network = CTCNetwork(config)
+    _store_as(network, weights)
     return network
 
 
