@@ -40,7 +40,7 @@ from mlx_canary.text.tokenizer import CanaryTokenizer
 
 # What tells words' times: the model's own time tokens or its aligner, where it has them, or its cross-attention.
 TimesFrom = Literal["model", "attention"]
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 DEMO = Path(__file__).parent / "demo" / "demo.nemo"
 
 
@@ -92,7 +92,7 @@ def load_model(source: str | Path, progress: Progress | None = None) -> LoadedMo
     path = locate(source, progress)
     model = load_folder(path) if _is_converted(path) else load_nemo(path)
     if model.config.languages is None:
-        logger.warning(
+        _log.warning(
             "%s does not say which languages it was trained on, so any that it has a tag for is accepted. "
             "`mlx-canary convert --languages` can name them.",
             model.config.name,

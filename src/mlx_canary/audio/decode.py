@@ -20,7 +20,7 @@ from mlx_canary.audio.timeline import Timeline
 from mlx_canary.audio.wav import is_big_endian, width_as_valid_bits
 from mlx_canary.errors import AudioError
 
-logger = logging.getLogger("mlx_canary")
+_log = logging.getLogger("mlx_canary")
 
 # Seconds that may be missing before that is worth a word: joins between tracks, a last packet cut in two.
 _TOLERATED_LOSS = 0.5
@@ -269,14 +269,14 @@ def _report(progress: _Progress, declared: float | None, name: str) -> None:
         raise AudioError(f"{name} is damaged: none of its sound can be decoded ({reason}).")
     if is_short:
         seconds = progress.seconds
-        logger.warning("%s is cut off or damaged: %.1f s of its %.1f s could be read.", name, seconds, declared)
+        _log.warning("%s is cut off or damaged: %.1f s of its %.1f s could be read.", name, seconds, declared)
     elif progress.stopped:
-        logger.warning("%s cannot be read past %.1f s: %s.", name, progress.seconds, _reason(progress.error))
+        _log.warning("%s cannot be read past %.1f s: %s.", name, progress.seconds, _reason(progress.error))
     if lost > _TOLERATED_LOSS:
         reason = _reason(progress.error)
-        logger.warning("%s is damaged: about %.1f s of it could not be decoded (%s).", name, lost, reason)
+        _log.warning("%s is damaged: about %.1f s of it could not be decoded (%s).", name, lost, reason)
     if gaps - lost > _TOLERATED_LOSS:
-        logger.warning("%s has gaps in its sound, %.1f s in all; they are read as silence.", name, gaps - lost)
+        _log.warning("%s has gaps in its sound, %.1f s in all; they are read as silence.", name, gaps - lost)
 
 
 def _reason(error: Exception | None) -> str:

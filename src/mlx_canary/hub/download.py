@@ -28,7 +28,7 @@ _COMMIT = re.compile(r"[A-Za-z0-9]{6,64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LIBRARY = "mlx-canary"  # how we introduce ourselves to the hub
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ def _receive(file: RemoteFile, partial: Path, progress: Progress) -> None:
     except client_errors():
         if _size(partial) <= before:
             raise
-        logger.info("The connection broke after %d of %d bytes; going on from there.", done, file.n_bytes)
+        _log.info("The connection broke after %d of %d bytes; going on from there.", done, file.n_bytes)
 
 
 @contextmanager

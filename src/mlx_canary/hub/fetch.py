@@ -31,7 +31,7 @@ from mlx_canary.registry import CANARY_MODELS
 _RESERVE = 64 << 20  # bytes for everything that is not weights
 _LARGEST_CONFIG = 1 << 20
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 def fetch(model: HubModel, progress: Progress | None = None) -> Path:
@@ -67,13 +67,13 @@ def _one_at_a_time(model: HubModel, progress: Progress) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
-            logger.info("Another process is getting %s; waiting for it.", model)
+            _log.info("Another process is getting %s; waiting for it.", model)
             while not lock.is_locked:
                 progress(f"Waiting for another process that gets {model}", 0, 0)  # each second, as it may want to stop
                 with suppress(filelock.Timeout):
                     lock.acquire(timeout=1)
     except NotImplementedError:
-        logger.info("%s has no locks, so the same model could be downloaded twice at once.", cache_folder())
+        _log.info("%s has no locks, so the same model could be downloaded twice at once.", cache_folder())
     except OSError as error:
         raise _not_writable(model, error) from error
     try:
@@ -125,7 +125,7 @@ def _taken(listing: Listing, downloads: Path, progress: Progress) -> Path:
     names = [name for name in listing.files if _is_part(name)]
     files = [look_up(listing, name) for name in names]
     _check_space(model, sum(missing_bytes(file, downloads / file.name) for file in files), 0)
-    logger.info("Downloading %s, which is converted already.", model)
+    _log.info("Downloading %s, which is converted already.", model)
     for file in files:
         download(file, downloads / file.name, progress)
     _clear(folder)
@@ -134,7 +134,7 @@ def _taken(listing: Listing, downloads: Path, progress: Progress) -> Path:
         downloads.replace(folder)
     except OSError as error:
         raise _not_writable(model, error) from error
-    logger.info("%s is in %s.", model, folder)
+    _log.info("%s is in %s.", model, folder)
     return folder
 
 
@@ -159,7 +159,7 @@ def _nemo(listing: Listing, downloads: Path, progress: Progress) -> Path:
     missing = missing_bytes(file, target)
     _check_space(model, missing, file.n_bytes)
     if missing:
-        logger.info("Downloading %s of %s, %s.", target.name, model, size_text(missing))
+        _log.info("Downloading %s of %s, %s.", target.name, model, size_text(missing))
     download(file, target, progress)
     return target
 
@@ -197,7 +197,7 @@ def _in_hub_cache(model: HubModel, name: str, revision: str | None) -> Path | No
 def _converted(model: HubModel, nemo: Path, progress: Progress) -> Path:
     """Convert into the cache, and say what may be done with the weights."""
     folder = cache_folder() / model.folder
-    logger.info("Converting %s, once.", nemo.name)
+    _log.info("Converting %s, once.", nemo.name)
     _clear(folder)
     try:
         report = convert(
@@ -207,8 +207,8 @@ def _converted(model: HubModel, nemo: Path, progress: Progress) -> Path:
     except ConversionError as error:
         raise ConversionError(f"{model} cannot be converted: {error}") from error
     for note in report.notes:
-        logger.info("%s", note)
-    logger.info("%s is in %s.", model, folder)
+        _log.info("%s", note)
+    _log.info("%s is in %s.", model, folder)
     _say_license(model, report.config.source.license)
     return folder
 
@@ -217,11 +217,11 @@ def _say_license(model: HubModel, stated: str | None) -> None:
     published = [known.license for known in CANARY_MODELS.values() if known.repository == model.repository]
     license = published[0] if published else stated
     if license is None:
-        logger.info("What may be done with the weights of %s is said in its repository.", model)
+        _log.info("What may be done with the weights of %s is said in its repository.", model)
     elif "NC" in license:
-        logger.warning("The weights of %s have the licence %s: no commercial use.", model, license)
+        _log.warning("The weights of %s have the licence %s: no commercial use.", model, license)
     else:
-        logger.info("The weights of %s have the licence %s.", model, license)
+        _log.info("The weights of %s have the licence %s.", model, license)
 
 
 def _clear(folder: Path) -> None:
