@@ -24,7 +24,7 @@ from mlx_canary.conversion.files import Expected, WeightsFile, weights_files
 from mlx_canary.conversion.names import CONFIG
 from mlx_canary.conversion.nemo import NemoCheckpoint, open_nemo
 from mlx_canary.conversion.output_folder import format_version
-from mlx_canary.conversion.source import TensorGroup, read_source, tensor_group
+from mlx_canary.conversion.source import read_source, tensor_group
 from mlx_canary.conversion.translate import describe
 from mlx_canary.conversion.weights import checked, our_tensors
 from mlx_canary.errors import CheckpointError, ConversionError, ModelNotFoundError
@@ -253,7 +253,8 @@ def _fill(file: WeightsFile, path: Path, config: ModelConfig) -> _Filled:
     tensors = safetensors.read(path)
     if config.weights.layout == "nemo":
         try:
-            return _fill_from(file, tensor_group(tensors, file.recipes), config)
+            group = tensor_group(tensors, file.recipes)
+            return _assign(file, our_tensors(group, file.expected, config.weights))
         except ConversionError as error:
             raise CheckpointError(f"{path}: {error}") from error
     check_tensors(path, tensors, file.expected)
@@ -277,11 +278,6 @@ def check_tensors(path: Path, tensors: Mapping[str, safetensors.StoredTensor], e
             raise CheckpointError(f"The tensor {name} in {path} is {found}; config.json calls for {wanted} {shape}.")
     if unknown := sorted(set(tensors) - set(expected)):
         raise CheckpointError(f"{path} has tensors that config.json does not call for, such as {unknown[0]}.")
-
-
-def _fill_from(file: WeightsFile, group: TensorGroup, config: ModelConfig) -> _Filled:
-    """Fill a network from a checkpoint's own tensors."""
-    return _assign(file, our_tensors(group, file.expected, config.weights))
 
 
 def _assign(file: WeightsFile, tensors: Iterable[tuple[str, mx.array]]) -> _Filled:
