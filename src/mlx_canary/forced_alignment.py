@@ -17,9 +17,10 @@ from mlx_canary.alignment.states import plan_text
 from mlx_canary.alignment.viterbi import check_cells
 from mlx_canary.alignment.words import sentences
 from mlx_canary.audio.features import pad_to_minimum
+from mlx_canary.audio.samples import Samples
 from mlx_canary.errors import AlignmentError
 from mlx_canary.load_models import Aligner, LoadedModel
-from mlx_canary.longform.windows import Samples, cut_windows
+from mlx_canary.longform.windows import cut_windows
 from mlx_canary.text.prompt import Prompt, encode_prompt
 from mlx_canary.types import Audio, Transcript, Word
 

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from mlx_canary.alignment.ctc import align_ctc
 from mlx_canary.alignment.inline import parse_inline
 from mlx_canary.alignment.spans import Span, TokenSpan, group_segments, group_words
 from mlx_canary.alignment.words import sentences, spans_to_words
 from mlx_canary.audio.features import normalize, pad_to_minimum
+from mlx_canary.audio.samples import Samples
 from mlx_canary.config import DecodingConfig
 from mlx_canary.decoding.generate import Decoder
 from mlx_canary.decoding.limits import token_limit
@@ -29,7 +29,6 @@ from mlx_canary.longform.nemo_windows import HOUR, plan_chunks
 from mlx_canary.text.prompt import Prompt, encode_prompt
 from mlx_canary.types import EncoderOutput, Features, Segment
 
-Samples = npt.NDArray[np.float32]
 # Mel frames of a piece without overlap: 40 s, or 10 s where the model writes times.
 _PIECE, _TIMED_PIECE = 4000, 1000
 _OVERLAP_FRAMES = 100  # mel frames

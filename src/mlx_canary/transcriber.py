@@ -16,6 +16,7 @@ from mlx_canary.alignment.scores import avg_logprob, mean, text_places, with_sco
 from mlx_canary.alignment.word_times import WordTimes
 from mlx_canary.alignment.words import sentences
 from mlx_canary.audio.features import pad_to_minimum
+from mlx_canary.audio.samples import Samples
 from mlx_canary.backend import mx
 from mlx_canary.decoding.batch import Entry
 from mlx_canary.decoding.generate import Decoder
@@ -26,7 +27,7 @@ from mlx_canary.load_models import LoadedModel, TimesFrom
 from mlx_canary.longform.activity import active_seconds, is_silent
 from mlx_canary.longform.assembly import Texts
 from mlx_canary.longform.guards import Evidence, doubts, is_better, own_doubts
-from mlx_canary.longform.windows import Samples, Window, halves
+from mlx_canary.longform.windows import Window, halves
 from mlx_canary.text.prompt import Prompt, encode_prompt
 from mlx_canary.types import Alternative, EncoderOutput, Hypothesis, Segment, Word
 

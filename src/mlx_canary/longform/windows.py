@@ -11,9 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Samples = npt.NDArray[np.float32]
+from mlx_canary.audio.samples import Samples
 
 _FRAME = 0.02  # seconds over which the energy is taken
 _PAUSE = 0.4  # seconds over which it is averaged: a pause between words rather than a stop within one
