@@ -71,13 +71,9 @@ class Job:
     quiet: bool
 
 
+@usage_errors()
 def make_job(given: dict[str, Any]) -> Job:
     """A job of all options of `transcribe` or `translate`, by their names."""
-    with usage_errors():
-        return _job(given)
-
-
-def _job(given: dict[str, Any]) -> Job:
     formats, timestamps = parse_formats(given["formats"]), given["timestamps"]
     if timestamps == "auto":
         timestamps = "none" if set(formats) <= _WITHOUT_TIMES else "word"
