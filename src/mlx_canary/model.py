@@ -32,7 +32,7 @@ from mlx_canary.network.build import fingerprint
 from mlx_canary.reading import Reader
 from mlx_canary.requests import TranscriptionOptions, prompts_for
 from mlx_canary.scheduler import Scheduler
-from mlx_canary.streaming.options import Policy, StreamingOptions
+from mlx_canary.streaming.options import PolicyName, StreamingOptions
 from mlx_canary.streaming.session import StreamingSession
 from mlx_canary.text.prompt import Prompt, Task, encode_prompt
 from mlx_canary.text.tokenizer import CanaryTokenizer
@@ -274,7 +274,7 @@ class CanaryModel:
         pnc: bool = True,
         itn: bool = False,
         context: str = "",
-        policy: Policy | None = None,
+        policy: PolicyName | None = None,
         options: StreamingOptions | None = None,
     ) -> StreamingSession:
         """Write down sound while it is being spoken.

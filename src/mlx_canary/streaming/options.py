@@ -8,7 +8,7 @@ from typing import Literal
 
 from mlx_canary.errors import PromptError
 
-Policy = Literal["windowed", "alignatt", "waitk"]
+PolicyName = Literal["windowed", "alignatt", "waitk"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class StreamingOptions:
         hallucinations_detector: End segments whose text repeats itself.
     """
 
-    policy: Policy = "windowed"
+    policy: PolicyName = "windowed"
     chunk: float = 1.0
     left: float = 10.0
     right: float = 0.5

@@ -20,7 +20,7 @@ from mlx_canary.load_models import LoadedModel
 from mlx_canary.longform.guards import LOOP
 from mlx_canary.longform.windows import quietest
 from mlx_canary.streaming.agreement import Agreement
-from mlx_canary.streaming.options import StreamingOptions
+from mlx_canary.streaming.options import PolicyName, StreamingOptions
 from mlx_canary.streaming.policies import MOST_IDS, NOTHING, AlignAtt, Policy, WaitK
 from mlx_canary.streaming.quiet import FRAME, QuietMeter
 from mlx_canary.text.prompt import Prompt, encode_prompt
@@ -242,7 +242,7 @@ class StreamingSession:
         return Update(committed, whole[len(fixed) :].strip())
 
 
-_POLICIES: dict[str, Callable[..., Policy]] = {"windowed": Agreement, "alignatt": AlignAtt, "waitk": WaitK}
+_POLICIES: dict[PolicyName, Callable[..., Policy]] = {"windowed": Agreement, "alignatt": AlignAtt, "waitk": WaitK}
 
 
 class _Intake:
