@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mlx_canary.cli.options import DTYPES, language_codes
 from mlx_canary.cli.terminal import say
 from mlx_canary.errors import ConversionError
+
+if TYPE_CHECKING:
+    from mlx_canary import ConversionConfig, ConversionReport
 
 
 @click.command(name="convert")
@@ -87,7 +90,7 @@ def command(
     _show(report, nemo_file, verbose)
 
 
-def _config(**values: Any) -> Any:
+def _config(**values: Any) -> ConversionConfig:
     from pydantic import ValidationError
 
     from mlx_canary.conversion.config import ConversionConfig
@@ -99,7 +102,7 @@ def _config(**values: Any) -> Any:
         raise ConversionError(f"{describe(error)[:1].upper()}{describe(error)[1:]}.") from error
 
 
-def _show(report: Any, nemo_file: Path, verbose: bool) -> None:
+def _show(report: ConversionReport, nemo_file: Path, verbose: bool) -> None:
     config = report.config
     used = report.n_source_tensors - len(report.ignored)
     say(

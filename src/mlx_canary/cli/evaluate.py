@@ -6,11 +6,15 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mlx_canary.cli.options import as_language, check_result, dtype_option, model_option
+
+if TYPE_CHECKING:
+    from mlx_canary import CanaryModel, TranscriptionOptions
+    from mlx_canary.evaluate.journal import Journal
 
 
 @click.command(name="evaluate")
@@ -122,7 +126,7 @@ def command(**given: Any) -> None:
         journal.delete()
 
 
-def _options(given: dict[str, Any]) -> Any:
+def _options(given: dict[str, Any]) -> TranscriptionOptions:
     from mlx_canary import DecodingOptions, TranscriptionOptions
 
     return TranscriptionOptions(
@@ -135,7 +139,7 @@ def _options(given: dict[str, Any]) -> Any:
     )
 
 
-def _journal(path: Path, model: Any, given: dict[str, Any], options: Any) -> Any:
+def _journal(path: Path, model: CanaryModel, given: dict[str, Any], options: TranscriptionOptions) -> Journal:
     """Notes beside the JSON."""
     from mlx_canary.evaluate.journal import Journal
 

@@ -16,10 +16,12 @@ from mcp.types import CallToolResult, TextContent, Tool, ToolAnnotations
 from pydantic import Field
 
 from mlx_canary.errors import CanaryError, PromptError
+from mlx_canary.load_models import TimesFrom
 from mlx_canary.mcp_server.folders import Folders, Found
 from mlx_canary.mcp_server.worker import Worker
 from mlx_canary.model import TranscriptionOptions
 from mlx_canary.text.languages import describe_languages
+from mlx_canary.transcriber import Timestamps
 from mlx_canary.types import Transcript
 from mlx_canary.version import __version__
 from mlx_canary.writers import render
@@ -145,7 +147,11 @@ def _said(found: str | list[str], failed: bool) -> CallToolResult:
 
 
 def _options(
-    language: str | None, translate_to: str | None, timestamps: Any, times_from: Any, format: str
+    language: str | None,
+    translate_to: str | None,
+    timestamps: Timestamps | None,
+    times_from: TimesFrom | None,
+    format: Format,
 ) -> TranscriptionOptions:
     for name, value in (("timestamps", timestamps), ("times_from", times_from)):
         if value is not None and format == "txt":
