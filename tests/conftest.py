@@ -1,4 +1,4 @@
-"""What all tests share: the small checkpoints that NeMo wrote, its recordings, three clips of sound, and a server."""
+"""What all tests share: NeMo's checkpoints and recordings, three clips of sound, the command line, and a server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import wave
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ from servers import Server, running
 
 from mlx_canary import CanaryModel
 from mlx_canary.backend import mx
+from mlx_canary.cli.main import main
 from mlx_canary.load_models import LoadedModel, load_nemo
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -102,6 +103,30 @@ def run(name: str) -> tuple[np.ndarray, np.ndarray]:
 def wav() -> dict[str, Path]:
     """The clips as files."""
     return {name: DATA / "audio" / file for name, file in WAVS.items()}
+
+
+class Result(NamedTuple):
+    """What a command ended with, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(name="run")
+def command_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., Result]:
+    """The command in this process, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLX_CANARY_MODEL", raising=False)
+
+    def command(*arguments: object) -> Result:
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        return Result(int(ended.value.code or 0), *capsys.readouterr())
+
+    return command
 
 
 @pytest.fixture(scope="session")

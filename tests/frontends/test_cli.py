@@ -11,15 +11,14 @@ import sys
 import time
 import wave
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from conftest import DATA, WAVS, clip
+from conftest import DATA, WAVS, Result, clip
 
-from mlx_canary.cli.main import COMMANDS, main
+from mlx_canary.cli.main import COMMANDS
 from mlx_canary.config import LanguageConfig
 from mlx_canary.load_models import load_model
 from mlx_canary.network.build import parameters
@@ -33,28 +32,6 @@ TEXTS = {
     CHIRP: "Hello, the weather is cold.",
     SHORT: "Thank you!",
 }
-
-
-@dataclass(frozen=True)
-class Result:
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """The command in this process, in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLX_CANARY_MODEL", raising=False)
-
-    def command(*arguments: str | Path) -> Result:
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return Result(int(ended.value.code or 0), out, err)
-
-    return command
 
 
 def spawn(*arguments: str | Path, cwd: Path, **options) -> subprocess.Popen[bytes]:

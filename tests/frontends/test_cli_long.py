@@ -23,7 +23,6 @@ from conftest import DATA, WAVS, clip, loaded, without_privileges
 
 from mlx_canary import CanaryModel, TranscriptionOptions
 from mlx_canary.backend import mx
-from mlx_canary.cli.main import main
 from mlx_canary.longform.journal import Journal
 from mlx_canary.transcriber import Transcriber
 from mlx_canary.writers import WRITERS, files, read_json
@@ -34,21 +33,6 @@ INLINE, CTC, ATTENTION = (
 )
 SPEECH, CHIRP, SHORT = (str(DATA / "audio" / WAVS[name]) for name in ("speech", "chirp", "short"))
 TEXT = "Good morning everyone. The quick brown fox jumps over the lazy dog, while forty two sailors count the stars."
-
-
-@pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
-    """The command in this process, in a folder of its own: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLX_CANARY_MODEL", raising=False)
-
-    def command(*arguments: str | Path) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return command
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import os
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ from conftest import DATA, WAVS
 
 from mlx_canary import CanaryModel
 from mlx_canary.cli.benchmark import _recordings as recordings_to_measure
-from mlx_canary.cli.main import main
 from mlx_canary.evaluate import subjects
 
 MODEL = str(DATA / "models/canary2-flash.nemo")
@@ -27,28 +25,6 @@ TEXTS = {
     CHIRP: "Hello, the weather is cold.",
     SHORT: "Thank you!",
 }
-
-
-@dataclass(frozen=True)
-class Result:
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> object:
-    """The command in this process, in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLX_CANARY_MODEL", raising=False)
-
-    def command(*arguments: str | Path) -> Result:
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return Result(int(ended.value.code or 0), out, err)
-
-    return command
 
 
 @pytest.fixture

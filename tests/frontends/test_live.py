@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import wave
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,7 +22,6 @@ from rich.console import Console
 
 from mlx_canary import Segment, StreamingOptions
 from mlx_canary.cli.captions import Captions
-from mlx_canary.cli.main import main
 from mlx_canary.streaming.session import Update
 
 MODEL = str(DATA / "models/canary2-flash.nemo")
@@ -31,17 +31,8 @@ COMMAND = [sys.executable, "-m", "mlx_canary", "live", "-m", MODEL, "-l", "en"]
 
 
 @pytest.fixture
-def live(capsys, monkeypatch, tmp_path):
-    """The command in this process, in a folder of its own: code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def command(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            main(["live", *map(str, arguments)])
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return command
+def live(run):
+    return partial(run, "live")
 
 
 def test_a_recording_gives_lines_on_a_pipe(live):
