@@ -18,7 +18,7 @@ import pytest
 from hypothesis import settings
 from servers import Server, running
 
-from mlx_canary import CanaryModel
+from mlx_canary import Audio, CanaryModel
 from mlx_canary.backend import mx
 from mlx_canary.cli.main import main
 from mlx_canary.load_models import LoadedModel, load_nemo
@@ -88,6 +88,12 @@ def clip(name: str) -> np.ndarray:
     """One of the clips, (N,) float32."""
     with wave.open(str(DATA / "audio" / WAVS[name])) as file:
         return np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float32) / 32768
+
+
+def sound(*parts: str | float) -> Audio:
+    """Clips by name and pauses in seconds, one after the other."""
+    samples = [clip(part) if isinstance(part, str) else np.zeros(round(part * 16_000), np.float32) for part in parts]
+    return Audio(np.concatenate(samples), 16_000)
 
 
 def run(name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -2,10 +2,10 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import DATA
 
 from mlx_canary.alignment.ctc import align_ctc
 from mlx_canary.alignment.inline import parse_inline
@@ -17,8 +17,6 @@ from mlx_canary.network.cross_attention import cross_attention
 from mlx_canary.types import EncoderOutput
 
 FRAME = 0.08  # seconds
-
-DATA = Path(__file__).parents[1] / "data"
 
 
 def recorded(name):

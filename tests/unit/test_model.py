@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import DATA, MODELS, clip, loaded
+from conftest import DATA, MODELS, clip, loaded, sound
 
 import mlx_canary
 from mlx_canary import (
@@ -40,12 +40,6 @@ from mlx_canary.network.build import is_packed
 RATE = 16000
 CLIPS = Path(mlx_canary.__file__).parent / "demo" / "clips"
 ENGLISH, GERMAN = TranscriptionOptions(language="en"), TranscriptionOptions(language="de")
-
-
-def sound(*parts: str | float) -> Audio:
-    """Clips by name and pauses in seconds, one after the other."""
-    samples = [clip(part) if isinstance(part, str) else np.zeros(round(part * RATE), np.float32) for part in parts]
-    return Audio(np.concatenate(samples), RATE)
 
 
 def test_each_recording_has_its_outcome_in_order(flash):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import DATA, clip, loaded
+from conftest import DATA, clip, loaded, sound
 
 import mlx_canary
 from mlx_canary import (
@@ -52,12 +52,6 @@ SURE = DecodingOptions(confidence=ConfidenceMethod("max_prob", alpha=1.0))
 
 def model(name: str) -> CanaryModel:
     return CanaryModel(loaded(name))
-
-
-def sound(*parts: str | float) -> Audio:
-    """Clips by name and pauses in seconds, one after the other."""
-    samples = [clip(part) if isinstance(part, str) else np.zeros(round(part * RATE), np.float32) for part in parts]
-    return Audio(np.concatenate(samples), RATE)
 
 
 def assert_timed(transcript: Transcript) -> None:

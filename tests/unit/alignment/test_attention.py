@@ -1,9 +1,8 @@
 """Times from cross-attention: the right heads are found, words keep to the speech, nothing is lost."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from conftest import DATA
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,13 +13,12 @@ from mlx_canary.backend import mx
 from mlx_canary.load_models import LoadedModel, load_nemo
 from mlx_canary.types import Audio
 
-MODELS = Path(__file__).parents[2] / "data" / "models"
 SPEECH = np.full(30, -3.0)
 
 
 @pytest.fixture(scope="module", params=["canary1-agg-gz", "canary2-flash", "canary2-unified", "var-bf16"])
 def model(request) -> LoadedModel:
-    return load_nemo(MODELS / f"{request.param}.nemo")
+    return load_nemo(DATA / f"models/{request.param}.nemo")
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,14 @@ from typing import Any
 import builders as b
 import numpy as np
 import pytest
+from conftest import DATA
 
 from mlx_canary.conversion.interpolate import interpolate
 from mlx_canary.conversion.nemo import open_nemo
 from mlx_canary.conversion.nemo_yaml import load_yaml
 from mlx_canary.errors import ConversionError, ModelNotFoundError
 
-MODELS = Path(__file__).parents[2] / "data/models"
+MODELS = DATA / "models"
 EMBEDDING, HEAD = "transf_decoder._embedding.token_embedding.weight", "log_softmax.mlp.layer0.weight"
 
 
