@@ -6,7 +6,7 @@ Options in, prompts out; everything that the checkpoint cannot do is refused her
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, TypeGuard
+from typing import Literal, TypeGuard, TypeVar
 
 from mlx_canary.audio.load import Channel
 from mlx_canary.config import ModelConfig
@@ -19,6 +19,7 @@ from mlx_canary.text.tokenizer import CanaryTokenizer
 from mlx_canary.transcriber import Request, Timestamps
 
 Longform = Literal["quiet", "nemo"]
+_Spoken = TypeVar("_Spoken", bound=str | None)
 AUTO = "auto"
 _LONGEST_WINDOW = 35.0
 
@@ -167,7 +168,7 @@ def prompts_for(options: TranscriptionOptions, config: ModelConfig, tokenizer: C
     spoken = options.language or default_language(config)
     if options.task == "transcribe" and options.target_lang not in (None, spoken):
         raise PromptError(f"target_lang={options.target_lang!r} is for task='translate'.")
-    target = (options.target_lang or "en") if options.task == "translate" else spoken
+    target = language_of_text(options, spoken)
     if options.task == "translate" and target == spoken:
         raise PromptError(f"Translating needs two languages; both are {spoken!r}. Say another for the text.")
     targets = (target, *options.also_translate)
@@ -176,10 +177,15 @@ def prompts_for(options: TranscriptionOptions, config: ModelConfig, tokenizer: C
     return tuple(_prompt(options, spoken, text, config, tokenizer) for text in targets)
 
 
+def language_of_text(options: TranscriptionOptions, spoken: _Spoken) -> str | _Spoken:
+    """In which language the first text is, where that one is spoken; a translation is English if nothing is said."""
+    return (options.target_lang or "en") if options.task == "translate" else spoken
+
+
 def with_language(options: TranscriptionOptions, language: str) -> TranscriptionOptions:
     """The options once the language spoken is found out: what would be translated into that one is written down."""
     options = replace(options, language=language)
-    if options.task == "translate" and (options.target_lang or "en") == language:
+    if options.task == "translate" and language_of_text(options, language) == language:
         return replace(options, task="transcribe", target_lang=None)
     return options
 

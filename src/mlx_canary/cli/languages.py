@@ -29,7 +29,7 @@ def check_published(model: str, options: TranscriptionOptions) -> None:
     Raises:
         PromptError: As for the loaded model.
     """
-    from mlx_canary.requests import is_auto, named_candidates
+    from mlx_canary.requests import is_auto, language_of_text, named_candidates
     from mlx_canary.text.languages import check_languages
     from mlx_canary.text.prompt import Prompt
 
@@ -39,8 +39,7 @@ def check_published(model: str, options: TranscriptionOptions) -> None:
         for code in named_candidates(spoken) or ():
             check_languages(Prompt(source_lang=code, target_lang=code), model, languages)
         spoken = "en"
-    first = (options.target_lang or "en") if options.task == "translate" else spoken
-    for target in (first, *options.also_translate):
+    for target in (language_of_text(options, spoken), *options.also_translate):
         prompt = Prompt(source_lang=spoken, target_lang=target, pnc=options.pnc)
         check_languages(prompt, model, languages)
 

@@ -20,7 +20,7 @@ from mlx_canary.cli.terminal import tell
 from mlx_canary.conversion.names import WEIGHTS
 from mlx_canary.longform.journal import Journal, read_finished
 from mlx_canary.model import CanaryModel
-from mlx_canary.requests import is_auto
+from mlx_canary.requests import is_auto, language_of_text
 from mlx_canary.version import __version__
 from mlx_canary.writers import OutputSource, OutputTarget, plan_outputs
 
@@ -102,9 +102,8 @@ def delete_journals(job: Job) -> None:
 def _sources(job: Job, recordings: Sequence[Recording]) -> Iterator[OutputSource]:
     options = job.options
     spoken = None if is_auto(options.language) else options.language
-    first = (options.target_lang or "en") if options.task == "translate" else spoken
+    languages = (language_of_text(options, spoken), *options.also_translate)
     for recording in recordings:
-        languages = (first, *options.also_translate)
         yield OutputSource(recording.file, languages, recording.number, recording.subfolder)
 
 
