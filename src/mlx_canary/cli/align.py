@@ -72,7 +72,7 @@ def command(
     with usage_errors():
         names, subtitles = parse_formats(formats), shape(given)
         check_formats(names, OF_SUBTITLES)
-    target = None if output_dir is None else OutputTarget(output_dir, None, overwrite)
+    target = None if output_dir is None else OutputTarget(output_dir, overwrite=overwrite)
     if target is None and len(names) > 1:
         raise click.UsageError("Only one format fits on stdout. Say where to write the others with --output-dir.")
     if target is None and overwrite:

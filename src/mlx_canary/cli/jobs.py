@@ -207,7 +207,7 @@ def _channel(value: str) -> Channel:
 def _target(given: dict[str, Any], formats: tuple[str, ...], n_recordings: int) -> OutputTarget | None:
     folder, template = given["output_dir"], given["output_template"]
     if folder is not None or template is not None:
-        return OutputTarget(folder or Path(), template, given["overwrite"], given["bilingual"])
+        return OutputTarget(folder or Path(), template, overwrite=given["overwrite"], bilingual=given["bilingual"])
     several = n_recordings > 1 or (given["also_translate"] and not given["bilingual"])
     if len(formats) > 1 or (several and formats[0] not in _TO_STDOUT):
         raise click.UsageError("Only one text fits on stdout. Say where to write the others with --output-dir.")

@@ -41,10 +41,10 @@ def run(given: dict[str, Any]) -> None:
     streams = _streams(model, given, settings)
     if given["language"] is None:
         click.echo(f"Language: {streams[0].target_lang} (say another with --language)", err=True)
-    target = None if given["output_dir"] is None else OutputTarget(given["output_dir"], None, given["overwrite"], False)
+    target = None if given["output_dir"] is None else OutputTarget(given["output_dir"], overwrite=given["overwrite"])
     name = "live" if given["file"] is None else given["file"]
     if target is not None:  # a name that is taken is noticed before anybody speaks
-        plan_outputs([OutputSource(name, tuple(s.target_lang for s in streams), 1)], formats, target)
+        plan_outputs([OutputSource(name, tuple(s.target_lang for s in streams))], formats, target)
     source = _source(given, model)
     with reader_warnings() as warnings, _Interruption() as interruption:
         (first, *others), error = _write_down(source, streams, interruption)
