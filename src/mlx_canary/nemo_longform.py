@@ -27,7 +27,7 @@ from mlx_canary.load_models import Aligner, LoadedModel
 from mlx_canary.longform.merging import merge_windows
 from mlx_canary.longform.nemo_windows import HOUR, plan_chunks
 from mlx_canary.text.prompt import Prompt, encode_prompt
-from mlx_canary.types import EncoderOutput, Features, Segment
+from mlx_canary.types import Features, Segment
 
 # Mel frames of a piece without overlap: 40 s, or 10 s where the model writes times.
 _PIECE, _TIMED_PIECE = 4000, 1000
@@ -120,7 +120,7 @@ def _decode(
     decoder = Decoder(model.network, model.tokenizer, options)
     found = []
     for frames, length in zip(features.frames, features.lengths, strict=True):
-        encoded: EncoderOutput = model.network.encode(Features(frames[None, :length], (length,)))
+        encoded = model.network.encode(Features(frames[None, :length], (length,)))
         ((best, *_),) = decoder(encoded, [ids], [limit], [prompt.target_lang], [prompt.pnc])
         found.append(best.tokens)
     return found

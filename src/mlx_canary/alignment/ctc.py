@@ -28,9 +28,9 @@ class CTCAlignment:
         tokens: Punctuation tokens have the time of the end before them.
     """
 
-    words: tuple[Span, ...] = ()
-    segments: tuple[Span, ...] = ()
-    tokens: tuple[TokenSpan, ...] = ()
+    words: tuple[Span, ...]
+    segments: tuple[Span, ...]
+    tokens: tuple[TokenSpan, ...]
 
 
 def align_ctc(

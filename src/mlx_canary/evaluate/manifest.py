@@ -135,11 +135,8 @@ def _words(values: Any) -> Iterator[Word]:
     for value in values:
         if not isinstance(value, dict):
             raise ValueError("words has something that is not an object")
-        text, start, end = (
-            _string(value, "text") or _string(value, "word"),
-            _number(value, "start"),
-            _number(value, "end"),
-        )
+        text = _string(value, "text") or _string(value, "word")
+        start, end = _number(value, "start"), _number(value, "end")
         if text is None or start is None or end is None:
             raise ValueError("a word lacks text (or word), start or end")
         yield Word(text, start, end)

@@ -72,7 +72,7 @@ def evaluate(
     return Evaluation(in_order, tuple(sorted(problems, key=lambda problem: problem.line)))
 
 
-_Wanted = tuple[TranscriptionOptions, "str | None"]
+_Wanted = tuple[TranscriptionOptions, str | None]
 
 
 def _results(
