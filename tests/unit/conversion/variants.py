@@ -14,6 +14,7 @@ from sentencepiece import SentencePieceProcessor
 
 from mlx_canary.conversion.torch_zip import read_state_dict
 
+MODELS = DATA / "models"
 HEAD = "log_softmax.mlp.layer0.weight"
 EMBEDDING = "transf_decoder._embedding.token_embedding.weight"
 _STORAGES = {"<f4": "FloatStorage", "<i8": "LongStorage", "<f8": "DoubleStorage"}
@@ -50,7 +51,7 @@ def variant(
 
 def nemo_members(model: str) -> dict[str, bytes]:
     """The files in a checkpoint."""
-    with tarfile.open(DATA / f"models/{model}.nemo") as archive:
+    with tarfile.open(MODELS / f"{model}.nemo") as archive:
         files = [info for info in archive.getmembers() if info.isfile()]
         return {info.name.removeprefix("./"): archive.extractfile(info).read() for info in files}
 
