@@ -64,6 +64,8 @@ def _metadata(config: ModelConfig) -> str:
 def _source(config: ModelConfig) -> str:
     if config.source.license is None:
         return "The original is not one of NVIDIA's published checkpoints, or was renamed."
+    if config.name not in CANARY_MODELS:
+        return "The original is the demo model that comes with mlx-canary; its card there says what it learned from."
     return f"The original is published as {CANARY_MODELS[config.name].repository}."
 
 

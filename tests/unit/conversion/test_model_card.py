@@ -4,9 +4,11 @@ import pytest
 import yaml
 from conftest import loaded
 
-from mlx_canary import CANARY_MODELS
+from mlx_canary import CANARY_MODELS, ConversionConfig, convert
 from mlx_canary.config import ModelConfig, Quantization
 from mlx_canary.conversion.model_card import model_card
+from mlx_canary.load_models import DEMO
+from mlx_canary.registry import DEMO_LICENSE
 
 
 def published(name: str) -> ModelConfig:
@@ -32,6 +34,16 @@ def test_a_published_model_keeps_its_licence_and_its_origin(name):
     assert found["library_name"] == "mlx-canary"
     assert f"The weights keep the licence of the original: {model.license}." in card
     assert ("Commercial use is not permitted" in card) == (name == "canary-1b")
+
+
+def test_the_demo_model_s_conversion_has_its_licence(tmp_path):
+    """It has a licence, but is nowhere on the hub: its card was looked for there, and no conversion came about."""
+    folder = tmp_path / "model"
+    convert(ConversionConfig(nemo_file=DEMO, output_dir=folder))
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert metadata(card)["license"] == DEMO_LICENSE.lower()
+    assert "base_model" not in metadata(card)
+    assert "The original is the demo model that comes with mlx-canary" in card
 
 
 def test_a_model_of_somebody_s_own_claims_no_licence():
