@@ -43,6 +43,8 @@ Try it with the small model that is included:
   mlx-canary transcribe recording.m4a --model demo
 Then with a published one (downloaded once):
   mlx-canary transcribe recording.m4a --model canary-180m-flash --language de
+Subtitles for a folder of recordings:
+  mlx-canary transcribe interviews -m canary-180m-flash -l de -f srt -o texts
 """
 
 

@@ -40,7 +40,7 @@ def command(**options: Any) -> None:
     \b
     Examples:
       mlx-canary transcribe talk.m4a --model canary-180m-flash
-      mlx-canary transcribe interviews/*.mp3 -m my-canary -l de -f srt,txt -o subtitles
+      mlx-canary transcribe interviews -m my-canary -l de -f srt,txt -o subtitles
       ffmpeg -i film.mkv -f wav - | mlx-canary transcribe - -m my-canary -l fr
     """
     from mlx_canary.cli.jobs import make_job
