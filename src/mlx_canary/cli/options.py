@@ -40,9 +40,19 @@ def named_model(ctx: click.Context, parameter: click.Parameter, value: str | Non
     return value
 
 
+class _Model(click.types.StringParamType):
+    """What --model names. Many forget it at first, and have to choose one."""
+
+    name = "model"
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
+        return "Take 'demo', the small model that is included, or a name from `mlx-canary models`."
+
+
 model_option = click.option(
     "--model",
     "-m",
+    type=_Model(),
     required=True,
     callback=named_model,
     envvar="MLX_CANARY_MODEL",
