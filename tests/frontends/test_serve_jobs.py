@@ -116,6 +116,22 @@ def test_what_is_not_finished_in_time_is_told_so():
         assert not [line for line in server.lines if '"exception"' in line]
 
 
+def test_a_stream_that_is_not_finished_in_time_is_told_so():
+    """It just ended, as if that had been all the text."""
+    fields = {"files": {"file": spoken(1800)}, "data": {**FIELDS, "stream": "true"}}
+    with (
+        running("--batch-size", "1", "--shutdown-timeout", "1") as server,
+        httpx.Client(base_url=server.url, timeout=300) as client,
+    ):
+        with client.stream("POST", "/v1/audio/transcriptions", **fields) as answer:
+            lines = (line.removeprefix("data: ") for line in answer.iter_lines() if line)
+            next(lines)
+            server.ask()
+            *_, last = lines
+        assert json.loads(last)["error"]["code"] == "stopping"
+        assert server.ended() == 0
+
+
 def test_a_language_that_nobody_named(demo, tmp_path):
     expected = demo.transcribe(CLIPS / "de_kokoro_1.flac", timestamps="word")
     with running("--data-dir", str(tmp_path)) as server, httpx.Client(base_url=server.url, timeout=300) as client:

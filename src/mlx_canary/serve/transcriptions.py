@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from mlx_canary.errors import CanaryError
 from mlx_canary.requests import TranscriptionOptions
+from mlx_canary.serve.admission import stopping
 from mlx_canary.serve.answers import answer, as_event, delta, done
 from mlx_canary.serve.failures import FAULT, RequestError, as_request_error, error_body
 from mlx_canary.serve.forms import TranscriptionForm, check_times, options_of, read_form
@@ -114,7 +115,7 @@ async def _stream(
         finally:
             del first, task  # the error leads to this frame, which would lead back to it and keep the sound
     stack.callback(task.cancel)
-    return EventStream(_events(first, events, form, deadline), stack.pop_all(), deadline)
+    return EventStream(_events(first, events, form, deadline), stack.pop_all(), deadline, state.stopping)
 
 
 def _settle(task: asyncio.Task[Transcript], events: Events) -> None:
@@ -161,13 +162,16 @@ def _error_event(error: Exception) -> dict[str, Any]:
 class EventStream(Response):
     """Server-sent events.
 
-    What the request holds is held until the last one is sent, the client goes away, or does not read it in time.
+    What the request holds is held until the last one is sent, the client goes away, or does not read it in time. Where
+    the server is stopped before, the last one is that error.
     """
 
-    def __init__(self, events: AsyncIterator[bytes], held: AsyncExitStack, deadline: Deadline) -> None:
+    def __init__(
+        self, events: AsyncIterator[bytes], held: AsyncExitStack, deadline: Deadline, server_stops: asyncio.Event
+    ) -> None:
         super().__init__(media_type="text/event-stream", headers={"Cache-Control": "no-store"})
         del self.headers["content-length"]
-        self._events, self._held, self._deadline = events, held, deadline
+        self._events, self._held, self._deadline, self._server_stops = events, held, deadline, server_stops
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._held:
@@ -178,6 +182,12 @@ class EventStream(Response):
                 await asyncio.wait((sending, gone), timeout=patience, return_when=asyncio.FIRST_COMPLETED)
                 if sending.done():
                     sending.result()
+            except asyncio.CancelledError:
+                if self._server_stops.is_set() and not sending.done():
+                    sending.cancel()
+                    await asyncio.wait((sending,))
+                    await _send_last(send, as_event(_error_event(stopping())))
+                raise
             finally:
                 sending.cancel()
                 gone.cancel()
@@ -186,4 +196,8 @@ class EventStream(Response):
     async def _send(self, send: Send) -> None:
         async for event in self._events:
             await send({"type": "http.response.body", "body": event, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await _send_last(send, b"")
+
+
+async def _send_last(send: Send, event: bytes) -> None:
+    await send({"type": "http.response.body", "body": event, "more_body": False})
