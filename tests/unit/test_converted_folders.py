@@ -179,8 +179,16 @@ def test_damage_is_named(what, folder):
 
 def test_a_folder_without_config_is_no_model(folder):
     remove("config.json")(folder)
-    with pytest.raises(ConversionError, match=r"has safetensors instead of model_config\.yaml"):
+    with pytest.raises(ConversionError, match=r"has model\.safetensors but no config\.json\. .* copy it whole"):
         CanaryModel.from_pretrained(folder)
+
+
+def test_a_folder_of_something_else_is_no_model(tmp_path):
+    (tmp_path / "talk.wav").touch()
+    with pytest.raises(
+        ConversionError, match=r"it holds talk\.wav\. Is it the folder of a converted model, or of a \.nemo"
+    ):
+        CanaryModel.from_pretrained(tmp_path)
 
 
 @pytest.mark.parametrize("what", ["another version", "weights cut off", "no tokenizer", "a tensor less"])

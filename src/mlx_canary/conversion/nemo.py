@@ -4,11 +4,13 @@ Joins the archive, the YAML and the torch checkpoint. Decides whether this is an
 what its configuration means is for others. Nothing in the file is executed, extracted or believed unchecked.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
 from mlx_canary.conversion.archive import Archive, open_archive
 from mlx_canary.conversion.interpolate import interpolate
+from mlx_canary.conversion.names import CONFIG, WEIGHTS
 from mlx_canary.conversion.nemo_yaml import load_yaml
 from mlx_canary.conversion.tensors import LazyTensor
 from mlx_canary.conversion.torch_zip import read_state_dict
@@ -104,13 +106,19 @@ def _check_members(archive: Archive) -> None:
     inside = [name for name in names if name.endswith(".nemo")]
     if inside:
         raise ConversionError(f"{what} is a folder with {inside[0]} in it. Name that file instead of the folder.")
+    if WEIGHTS in names and CONFIG not in names:
+        raise ConversionError(
+            f"{what} has {WEIGHTS} but no {CONFIG}. If mlx-canary converted it, copy it whole, or convert again."
+        )
     if any(name.endswith(".safetensors") for name in names):
         raise ConversionError(
             f"{what} has safetensors instead of {' and '.join(missing)}. Only NeMo's .nemo files are read: "
             "Canary's safetensors hold the encoder alone, or another kind of model."
         )
+    is_folder = os.path.isdir(archive.path)
+    advice = "Is it the folder of a converted model, or of a .nemo file?" if is_folder else "Is it a .nemo file?"
     listed = ", ".join(sorted(names)[:5])[:300] or "nothing"
-    raise ConversionError(f"{what} has no {' and no '.join(missing)}; it holds {listed}. Is it a .nemo file?")
+    raise ConversionError(f"{what} has no {' and no '.join(missing)}; it holds {listed}. {advice}")
 
 
 def _read_config(archive: Archive, name: str) -> dict[str, Any]:
