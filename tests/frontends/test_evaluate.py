@@ -73,7 +73,8 @@ def test_failures_are_told_and_the_others_scored(run, manifest: Path, tmp_path: 
     assert "3 files" in result.out
     assert "Not scored: 2" in result.out
     assert "line 4: not JSON" in result.out
-    assert "Error: missing.wav:" in result.err
+    assert f"\n  {manifest.parent}/missing.wav: no such file." in result.out
+    assert f"Error: {manifest.parent}/missing.wav: no such file." in result.err
 
 
 def fail_with_a_missing_file(run, manifest: Path) -> tuple[object, ...]:
@@ -181,7 +182,9 @@ def test_missing_extra_is_told_before_the_work(run, manifest: Path, monkeypatch:
     [
         (("evaluate", "clips.jsonl", "--resume", "-m", "demo"), 2, "--resume needs a --json FILE"),
         (("evaluate", "clips.jsonl", "--resume", "--json", "/dev/stdout", "-m", "demo"), 2, "needs a --json FILE"),
-        (("evaluate", "nothing.jsonl", "-m", "demo"), 1, "nothing.jsonl cannot be read as a manifest"),
+        (("evaluate", "nothing.jsonl", "-m", "demo"), 1, "nothing.jsonl cannot be read as a manifest: No such file"),
+        (("evaluate", SPEECH, "-m", "not even looked for"), 1, "it is no text in UTF-8. Expected: lines of JSON with"),
+        (("evaluate", __file__, "-m", "not even looked for"), 1, "has nothing to evaluate (line 1: not JSON"),
         (("benchmark",), 2, "Say which model"),
         (("benchmark", "-m", "demo", "--random", "canary-1b"), 2, "either --model or --random"),
         (("benchmark", "-m", "demo", "--audio", "a.wav", "--seconds", "3"), 2, "either --audio or --seconds"),

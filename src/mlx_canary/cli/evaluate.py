@@ -72,7 +72,7 @@ def command(**given: Any) -> None:
     from mlx_canary.cli.progress import loading_progress, recording_progress
     from mlx_canary.cli.terminal import say, visible
     from mlx_canary.evaluate.journal import Heard
-    from mlx_canary.evaluate.manifest import Item, Problem, read_manifest
+    from mlx_canary.evaluate.manifest import Item, Problem, check_items, read_manifest
     from mlx_canary.evaluate.packages import require_all
     from mlx_canary.evaluate.report import make_report
     from mlx_canary.evaluate.report_text import render_report
@@ -88,6 +88,7 @@ def command(**given: Any) -> None:
     overwrite = given["overwrite"] or (path is not None and given["resume"] and _notes(path).exists())
     require_all()
     options, manifest = _options(given), read_manifest(given["manifest"])
+    check_items(manifest, given["manifest"])
     if path is not None:
         check_result(path, overwrite, [given["manifest"], *(item.audio for item in manifest.items)])
     with loading_progress(given["model"], enabled=not given["quiet"]) as loading:
@@ -98,7 +99,7 @@ def command(**given: Any) -> None:
         def told(item: Item, result: Heard | Problem) -> None:
             progress.say(visible(item.name, sys.stderr))
             if isinstance(result, Problem):
-                progress.note(f"Error: {item.name}: {result.error}")
+                progress.note(f"Error: {result}")
             progress.finished()
 
         evaluation = evaluate(

@@ -60,6 +60,10 @@ class Problem:
     line: int
     error: str
 
+    def __str__(self) -> str:
+        """One sentence, with the name once."""
+        return self.error if self.name in self.error else f"{self.name}: {self.error}"
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
@@ -77,12 +81,24 @@ def read_manifest(path: Path) -> Manifest:
     """
     try:
         found = list(_in_folder(path) if path.is_dir() else _in_lines(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise EvaluationError(f"{path} cannot be read as a manifest ({error}).") from error
+    except OSError as error:
+        raise EvaluationError(f"{path} cannot be read as a manifest: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise EvaluationError(f"{path} cannot be read as a manifest: it is no text in UTF-8. {_EXPECTED}") from error
     if not found:
         raise EvaluationError(f"{path} has nothing to evaluate. {_EXPECTED}")
     items = tuple(each for each in found if isinstance(each, Item))
     return Manifest(items, tuple(each for each in found if isinstance(each, Problem)))
+
+
+def check_items(manifest: Manifest, path: Path) -> None:
+    """Notice before the long work that there is none.
+
+    Raises:
+        EvaluationError: No line makes sense, as where it is another kind of file.
+    """
+    if not manifest.items:
+        raise EvaluationError(f"{path} has nothing to evaluate ({manifest.problems[0]}). {_EXPECTED}")
 
 
 _EXPECTED = (
@@ -97,9 +113,10 @@ def _in_lines(path: Path) -> Iterator[Item | Problem]:
             continue
         try:
             yield _item(json.loads(line), number, path.parent)
+        except json.JSONDecodeError as error:
+            yield Problem(f"line {number}", number, f"not JSON: {error.msg} at column {error.colno}")
         except ValueError as error:
-            what = f"not JSON: {error}" if isinstance(error, json.JSONDecodeError) else str(error)
-            yield Problem(f"line {number}", number, what)
+            yield Problem(f"line {number}", number, str(error))
         except RecursionError:
             yield Problem(f"line {number}", number, "its JSON is nested too deeply")
 

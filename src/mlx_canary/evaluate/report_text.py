@@ -24,7 +24,7 @@ def render_report(report: EvaluationReport) -> str:
         lines += [f"  {file.name}: {score}", f"    expected: {file.reference}", f"    heard:    {file.hypothesis}"]
     if report.problems:
         lines += ["", f"Not scored: {report.n_failed}"]
-    lines += [f"  {problem.name}: {problem.error}" for problem in report.problems]
+    lines += [f"  {problem}" for problem in report.problems]
     return "\n".join(lines)
 
 
