@@ -73,6 +73,8 @@ def command(
     from mlx_canary.cli.progress import byte_progress
     from mlx_canary.conversion.converter import convert
 
+    if group_size is not None and bits is None:
+        raise click.UsageError("--group-size needs --bits.")
     config = _config(
         nemo_file=nemo_file,
         output_dir=output_dir or Path(f"{os.path.basename(os.path.abspath(nemo_file)).removesuffix('.nemo')}-mlx"),
