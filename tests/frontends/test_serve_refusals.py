@@ -62,7 +62,7 @@ def check(response: httpx.Response, status: int, code: str, message: str) -> Non
 @pytest.mark.parametrize(
     ("fields", "status", "code", "message"),
     [
-        ({"model": "canary-9b"}, 404, "model_not_found", "'canary-9b' is not served here: demo, whisper-1"),
+        ({"model": "canary-9b"}, 404, "model_not_found", "'canary-9b' is not served here. Ask for demo or whisper-1"),
         ({"language": "ja"}, 400, "invalid_option", "does not know the spoken language 'ja'"),
         ({"language": "auto:en,ja"}, 400, "invalid_option", "does not know the spoken language 'ja'"),
         ({"language": "auto:en"}, 400, "invalid_option", "language='auto:en' leaves no choice"),

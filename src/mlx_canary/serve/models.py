@@ -35,9 +35,9 @@ def check_model(state: State, name: str) -> None:
         RequestError: There is no model of that name.
     """
     if name not in _names(state):
-        raise RequestError(
-            404, "model_not_found", f"The model {name!r:.100} is not served here: {', '.join(_names(state))}.", "model"
-        )
+        served = " or ".join(_names(state))
+        told = f"The model {name!r:.100} is not served here. Ask for {served}, or start the server with --alias NAME."
+        raise RequestError(404, "model_not_found", told, "model")
 
 
 def _names(state: State) -> tuple[str, ...]:
