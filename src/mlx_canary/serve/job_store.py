@@ -92,7 +92,8 @@ class JobStore:
         except Timeout as error:
             raise ServerError(f"Another server keeps its jobs in {folder}. Choose another --data-dir.") from error
         except (OSError, sql.exc.DatabaseError) as error:
-            raise ServerError(f"Jobs cannot be kept in {folder}: {error}. Choose another --data-dir.") from error
+            reason = getattr(error, "strerror", None) or error
+            raise ServerError(f"Jobs cannot be kept in {folder}: {reason}. Choose another --data-dir.") from error
 
     def close(self) -> None:
         """Let another server have the folder."""
