@@ -136,6 +136,10 @@ def test_outputs_that_exist_are_replaced_only_when_asked(run, tmp_path):
     result = run("transcribe", CHIRP, "-m", "no-such-model", "-l", "en", "-o", ".")
     assert result.code == 1
     assert "chirp_2s3.txt exists" in result.err  # before the model is looked for
+    assert "Keep what exists with --skip-existing, replace it with --overwrite" in result.err
+    (tmp_path / "chirp_2s3.srt").touch()
+    result = run("transcribe", CHIRP, "-m", "no-such-model", "-l", "en", "-o", ".", "-f", "txt,srt,vtt")
+    assert "chirp_2s3.txt and 1 more of the outputs exist. " in result.err
     assert (tmp_path / "chirp_2s3.txt").read_text() == "mine"
     assert run("transcribe", CHIRP, "-m", MODEL, "-l", "en", "-o", ".", "--overwrite").code == 0
     assert (tmp_path / "chirp_2s3.txt").read_text() == TEXTS[CHIRP] + "\n"
@@ -148,6 +152,7 @@ def test_two_inputs_of_one_name_do_not_overwrite_each_other(run, tmp_path):
     result = run("transcribe", "a/talk.wav", "b/talk.wav", "-m", MODEL, "-l", "en", "-o", "out")
     assert result.code == 1
     assert "talk.txt would be both" in result.err
+    assert "Tell them apart by an --output-template" in result.err
     assert not (tmp_path / "out").exists()
     template = ("--output-template", "{parent}-{stem}.{ext}")
     assert run("transcribe", "a/talk.wav", "b/talk.wav", "-m", MODEL, "-l", "en", "-o", "out", *template).code == 0
@@ -207,6 +212,8 @@ BAD = {
     "unknown command": (["transscribe"], 2, "No such command 'transscribe'"),
     "no file": (["transcribe", "-m", MODEL], 2, "Missing argument 'FILE...'"),
     "no model": (["transcribe", CHIRP], 2, "Missing option '--model'"),
+    "what models there are": (["transcribe", CHIRP], 2, "Take 'demo', the small model that is included, or"),
+    "groups of what": (["convert", "x.nemo", "--group-size", "32"], 2, "--group-size needs --bits."),
     "unknown option": (["transcribe", CHIRP, "-m", MODEL, "--pnc"], 2, "No such option"),
     "unknown language": (["transcribe", CHIRP, "-m", MODEL, "-l", "ja"], 1, "It knows: en, de, es, fr"),
     "unknown target": (["translate", CHIRP, "-m", MODEL, "--from", "en", "--to", "ja"], 1, "language 'ja'"),

@@ -22,7 +22,8 @@ from mlx_canary.longform.journal import Journal, read_finished
 from mlx_canary.model import CanaryModel
 from mlx_canary.requests import is_auto, language_of_text
 from mlx_canary.version import __version__
-from mlx_canary.writers import OutputSource, OutputTarget, plan_outputs
+from mlx_canary.writers import OutputSource, OutputTarget, name_outputs, plan_outputs
+from mlx_canary.writers.errors import OutputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ def make_plan(job: Job) -> Plan:
     if job.skip_existing:
         left = _without_outputs(job, target, left)
     new = [recording for recording in left if not (job.skip_existing or recording.number in begun)]
+    _check_none_exists(job, target, new)
     plan_outputs(list(_sources(job, new)), job.formats, target)
     return Plan(tuple(left), frozenset(begun), n_finished)
 
@@ -115,6 +117,18 @@ def _without_outputs(job: Job, target: OutputTarget, recordings: Sequence[Record
         one = n_left_out == 1
         tell(f"{n_left_out} {'recording is' if one else 'recordings are'} left out: all outputs exist.")
     return left
+
+
+def _check_none_exists(job: Job, target: OutputTarget, recordings: Sequence[Recording]) -> None:
+    """What an earlier run has written is in the way, unless something is said about it."""
+    plans = name_outputs(list(_sources(job, recordings)), job.formats, target)
+    there = [output.path for plan in plans for output in plan if os.path.lexists(output.path)]
+    if there and not target.overwrite and not os.path.isdir(there[0]):
+        exist = "exists" if len(there) == 1 else f"and {len(there) - 1} more of the outputs exist"
+        raise OutputError(
+            f"{there[0]} {exist}. Keep what exists with --skip-existing, replace it with --overwrite, or choose "
+            "another --output-dir."
+        )
 
 
 def _outputs_before(job: Job, target: OutputTarget, recording: Recording) -> list[Path]:

@@ -20,7 +20,10 @@ from mlx_canary.writers.registry import SubtitleWriter, find_writer, parse_forma
 UNKNOWN_LANGUAGE = "und"
 """Stands in planned names for a language that is not known yet."""
 
-_ADVICE = "Tell them apart in the template with {parent}, {name}, {n}, {lang} or {ext}."
+_ADVICE = (
+    "Tell them apart by an --output-template (in Python: template) with {parent}, {name}, {n}, {lang} or {ext} in it, "
+    "such as '{name}.{ext}'."
+)
 
 
 @dataclass(frozen=True, slots=True)
