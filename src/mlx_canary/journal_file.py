@@ -57,6 +57,14 @@ class JournalFile:
             pass
         return entries
 
+    def is_of_others(self) -> bool:
+        """Whether what is there was noted under other conditions."""
+        try:
+            with self.path.open(encoding="ascii", errors="replace") as file:
+                return bool(json.loads(file.readline()) != self._conditions)
+        except (OSError, ValueError, RecursionError):
+            return False
+
     def start(self, entries: Iterable[Any]) -> None:
         """Write all anew, because the last line may be cut off; until that is done the old file stays.
 

@@ -357,8 +357,12 @@ def test_only_the_same_run_goes_on(changed, again, done, run, decoded, intruder)
     assert (code, len(decoded)) == (1, 2)
     assert "long.srt exists" in err
     Path("out/long.srt").unlink()
-    done(*common, *changed)
+    code, _, err = run(*common, *changed)
+    assert code == 0
     assert len(decoded) == 2 + again
+    assert ("is of another model or other options; its recording is begun anew" in err) == (
+        len(changed) > 1 and again > 0
+    )
     assert list(texts(Path("out"))) == ["long.srt"]
 
 

@@ -38,6 +38,8 @@ class Journal:
         self.path = path
         self._file = JournalFile(path, conditions)
         self._windows = _read(self._file) if resume else {}
+        if resume and self._file.is_of_others():
+            _log.warning("%s is of another model or other options; its recording is begun anew.", path)
         self._started = False
         self._writable = True
         self._lock = threading.Lock()
