@@ -204,6 +204,7 @@ def test_the_language_is_found_out(done, run):
     code, out, err = run("transcribe", CHIRP, clip, "-m", "demo", "-l", "auto")
     assert (code, out) == (1, f"== {clip} ==\n{text}")
     assert "cannot be told for certain" in err
+    assert f"Language: de (found out in {clip})" in err
 
 
 # Searches.

@@ -22,7 +22,7 @@ from mlx_canary.longform.assembly import transcript_of
 from mlx_canary.longform.journal import Journal
 from mlx_canary.memory import limit_memory
 from mlx_canary.model import CanaryModel, Outcome
-from mlx_canary.requests import TranscriptionOptions, own_decoding
+from mlx_canary.requests import TranscriptionOptions, is_auto, own_decoding
 from mlx_canary.types import Segment, Transcript
 from mlx_canary.writers import OutputSource, OutputTarget, Provenance, name_outputs, render, write_outputs
 
@@ -137,6 +137,8 @@ class _Delivery:
             CanaryError: It failed, or cannot be written.
         """
         job, transcript = self.job, transcript_of(outcome)
+        if is_auto(self._options.language):
+            self.progress.note(f"Language: {transcript.source_lang} (found out in {recording.name})")
         # Their warnings were logged, and are among those about the recording.
         texts = [replace(text, warnings=()) for text in (transcript, *transcript.translations)]
         doubtful = list(doubts(recording.name, transcript))
