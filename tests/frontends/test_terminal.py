@@ -9,9 +9,14 @@ import subprocess
 import sys
 import wave
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import DATA, WAVS
+from rich.progress import Progress
+
+from mlx_canary import Segment
+from mlx_canary.cli import progress as cli_progress
 
 if sys.platform == "win32":
     pytest.skip("pseudo-terminals", allow_module_level=True)
@@ -181,3 +186,15 @@ def test_progress_says_how_much_is_left(tmp_path):
     assert code == 0
     assert re.search(rb"\d:\d\d of 2:\d\d, about \d:\d\d left, \d+x real time", output)
     assert b" of sound, " in shown("transcribe", "long.wav", CHIRP, "-m", MODEL, "-l", "en", cwd=tmp_path)[1]
+
+
+def test_what_was_known_before_says_nothing_about_the_speed(monkeypatch):
+    """A run that went on promised to be done in no time: the first minutes came out of its notes."""
+    clock = iter((0.0, 1.0, 3.0, 3.0))
+    monkeypatch.setattr(cli_progress, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    bar = Progress(disable=True)
+    progress = cli_progress.RecordingProgress(bar, 1, duration=100.0, known_until=80.0)
+    progress.heard(Segment("known", 0.0, 80.0))
+    assert bar.tasks[0].description == "1:20 known already"
+    progress.heard(Segment("new", 80.0, 90.0))
+    assert bar.tasks[0].description == "1:30 of 1:40, about 0:02 left, 5x real time"

@@ -77,9 +77,10 @@ def _notes(logger: str, enabled: bool) -> Iterator[None]:
 class RecordingProgress:
     """What is told while recordings are written down."""
 
-    def __init__(self, bar: Progress, n_recordings: int, duration: float | None) -> None:
+    def __init__(self, bar: Progress, n_recordings: int, duration: float | None, known_until: float) -> None:
         self._bar = bar
         self._duration = duration
+        self._known_until = known_until
         self._task = bar.add_task("", total=n_recordings)
         self._heard = 0.0
         self._started = time.monotonic()
@@ -91,11 +92,15 @@ class RecordingProgress:
 
     def heard(self, segment: Segment) -> None:
         """Another segment is done."""
+        if segment.end <= self._known_until:  # found in notes, which says nothing about the speed
+            self.say(f"{_clock(segment.end)} known already")
+            return
         self._heard += segment.end - segment.start
         speed = self._heard / max(time.monotonic() - self._started, 1e-3)
         done = f"{_clock(self._heard)} of sound"
         if self._duration is not None and 0 < segment.end <= self._duration:
-            left = (time.monotonic() - self._started) * (self._duration / segment.end - 1)
+            n_seconds_left, n_seconds_done = self._duration - segment.end, segment.end - self._known_until
+            left = (time.monotonic() - self._started) * n_seconds_left / n_seconds_done
             done = f"{_clock(segment.end)} of {_clock(self._duration)}, about {_clock(left)} left"
         self._bar.update(self._task, description=f"{done}, {speed:.0f}x real time")
 
@@ -125,13 +130,16 @@ def _clock(seconds: float) -> str:
 
 
 @contextmanager
-def recording_progress(n_recordings: int, enabled: bool, duration: float | None = None) -> Iterator[RecordingProgress]:
+def recording_progress(
+    n_recordings: int, enabled: bool, duration: float | None = None, known_until: float = 0.0
+) -> Iterator[RecordingProgress]:
     """A line with what is done, how much was heard and how fast; gone at the end.
 
     Args:
         n_recordings: How many there are.
         enabled: Whether it is wanted.
         duration: Of the only one in seconds, as far as that is known.
+        known_until: Seconds of it that an interrupted run has heard.
     """
     description = TextColumn("{task.description}", markup=False)
     columns = (SpinnerColumn(), description, MofNCompleteColumn(), TimeElapsedColumn())
@@ -139,4 +147,4 @@ def recording_progress(n_recordings: int, enabled: bool, duration: float | None 
     shown = enabled and console.is_interactive
     # rich would otherwise take stdout over, and with it the results.
     with Progress(*columns, console=console, transient=True, disable=not shown, redirect_stdout=False) as bar:
-        yield RecordingProgress(bar, n_recordings, duration)
+        yield RecordingProgress(bar, n_recordings, duration, known_until)

@@ -48,7 +48,11 @@ def _work(job: Job, plan: Plan) -> bool:
         model = CanaryModel.from_pretrained(job.model, dtype=job.dtype, progress=loading)
     journals = open_journals(job, plan, model)
     duration = None if job.quiet else estimated_seconds(plan.recordings)
-    with recording_progress(len(plan.recordings), not job.quiet, duration) as progress, reader_warnings() as warnings:
+    known_until = journals[0].end if journals is not None and duration is not None else 0.0
+    with (
+        recording_progress(len(plan.recordings), not job.quiet, duration, known_until) as progress,
+        reader_warnings() as warnings,
+    ):
         options = _with_own_beam(job, model)
         if options.language is None:
             progress.note(f"Language: {model.prompt(options).source_lang} (say another with --language)")

@@ -49,6 +49,11 @@ class Journal:
         """How many windows are noted in the file."""
         return len(self._windows)
 
+    @property
+    def end(self) -> float:
+        """Up to where windows are noted, in seconds."""
+        return max((end for _, end, _ in self._windows), default=0.0)
+
     def find(self, window: Window) -> Texts | None:
         """What was found in a window with exactly these times and samples."""
         return self._windows.get(_key(window))
