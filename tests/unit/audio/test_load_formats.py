@@ -156,10 +156,16 @@ def test_video_gives_its_sound():
     assert load_audio(video(tone(1.0))).duration == pytest.approx(1.0, abs=0.1)
 
 
-def test_of_several_tracks_the_first_is_read():
+def test_of_several_tracks_the_first_is_read_and_that_is_told(caplog):
+    """An interview can have a track for each speaker, and one of them was left out without a word."""
     loud, quiet = tone(gain=0.5), tone(gain=0.05)
     assert rms(load_audio(video(loud, quiet)).samples) > 0.3
     assert rms(load_audio(video(quiet, loud)).samples) < 0.05
+    assert len(caplog.messages) == 2
+    assert "has several sound tracks: 2, numbers 0, 1. Number 0 is heard; --track" in caplog.messages[0]
+    load_audio(video(quiet, loud), track=0)
+    load_audio(video(loud))
+    assert len(caplog.messages) == 2
 
 
 def test_another_track_can_be_chosen():
