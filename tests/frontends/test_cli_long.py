@@ -530,6 +530,29 @@ def test_a_run_that_starts_anew_forgets_the_last_one(two_of_three, run, monkeypa
     assert not list(Path("out").glob(".*.jsonl"))
 
 
+def test_whoever_forgot_to_resume_can_still_do_so(run, monkeypatch):
+    """The hours that were noted were deleted before anything had taken their place, and without a word."""
+    n_noted, note = 2, Journal.note
+
+    def note_some(journal, window, texts):
+        if journal.n_windows >= n_noted:
+            raise KeyboardInterrupt
+        note(journal, window, texts)
+
+    write(Path("long.wav"), "speech", 0.5, "chirp", 0.5, times=4)
+    command = ("transcribe", "long.wav", *LONG, "-o", "out")
+    monkeypatch.setattr(Journal, "note", note_some)
+    assert run(*command)[0] == 130
+    (notes,) = Path("out").glob(".*.jsonl")
+    before = notes.read_text()
+    assert before.count("\n") == 1 + n_noted
+    n_noted = 0
+    code, _, err = run(*command)
+    assert code == 130
+    assert "long.wav is begun anew. With --resume it would go on" in err
+    assert notes.read_text() == before
+
+
 def test_another_model_does_not_go_on(run, done):
     write(Path("b.wav"), "chirp")
     command = ("transcribe", "b.wav", "late.wav", "-m", "model", "-l", "en", "-o", "out")

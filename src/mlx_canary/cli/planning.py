@@ -18,6 +18,7 @@ from mlx_canary.cli.inputs import Recording
 from mlx_canary.cli.jobs import Job
 from mlx_canary.cli.terminal import tell
 from mlx_canary.conversion.names import WEIGHTS
+from mlx_canary.journal_file import JournalFile
 from mlx_canary.longform.journal import Journal, read_finished
 from mlx_canary.model import CanaryModel
 from mlx_canary.requests import is_auto, language_of_text
@@ -82,8 +83,21 @@ def open_journals(job: Job, plan: Plan, model: CanaryModel) -> list[Journal] | N
         return None
     conditions = {**_conditions(job), "config": model.config.model_dump(), "weights": model.fingerprint}
     if not job.resume:
-        delete_journals(job)  # or what an older run finished would count if this one is interrupted
+        _begin_anew(job, job.target, conditions)
     return [Journal(_journal_path(job.target, recording), conditions, job.resume) for recording in plan.recordings]
+
+
+def _begin_anew(job: Job, target: OutputTarget, conditions: dict[str, Any]) -> None:
+    """Forget what an older run finished: it would count if this one is interrupted.
+
+    What one had begun stays until this run has something to note, for whoever only forgot --resume.
+    """
+    for recording in job.inputs.recordings:
+        path = _journal_path(target, recording)
+        if read_finished(path) is not None:
+            _delete(path)
+        elif not JournalFile(path, conditions).is_of_others() and Journal(path, conditions, resume=True).n_windows:
+            tell(f"{recording.name} is begun anew. With --resume it would go on where an interrupted run stopped.")
 
 
 def finish(job: Job, recording: Recording, journal: Journal, paths: Sequence[Path]) -> None:
@@ -97,8 +111,12 @@ def delete_journals(job: Job) -> None:
     """Nothing is left to resume."""
     if job.target is not None:
         for recording in job.inputs.recordings:
-            with suppress(OSError):  # one that stays counts for the same command and recording only
-                _journal_path(job.target, recording).unlink()
+            _delete(_journal_path(job.target, recording))
+
+
+def _delete(journal: Path) -> None:
+    with suppress(OSError):  # one that stays counts for the same command and recording only
+        journal.unlink()
 
 
 def _sources(job: Job, recordings: Sequence[Recording]) -> Iterator[OutputSource]:
