@@ -75,9 +75,11 @@ class JobRunner:
         try:
             while True:
                 self._more.clear()
-                looked = await self._look()
-                with suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._more.wait(), _EXPIRY if looked else _PATIENCE)
+                patience = _EXPIRY if await self._look() else _PATIENCE
+                # Not wait_for: before Python 3.12 it forgets that it was cancelled, if its time comes or its event.
+                timer = asyncio.get_running_loop().call_later(patience, self._more.set)
+                await self._more.wait()
+                timer.cancel()
         finally:
             for id in list(self._tasks):
                 await self._cancel(id)
@@ -85,6 +87,7 @@ class JobRunner:
     async def _look(self) -> bool:
         """Forget what is old, and begin what there is room for; False if the jobs cannot be read."""
         async with self._choosing:
+            in_work = set(self._tasks)  # also those that end while the jobs are read, which may tell them as open
             try:
                 await asyncio.to_thread(self.store.expire, time.time() - self._state.settings.job_days * 86_400)
                 waiting = await asyncio.to_thread(self.store.open)
@@ -92,7 +95,7 @@ class JobRunner:
                 self._tell_trouble()
                 return False
             for job in waiting:
-                if len(self._tasks) < _AT_ONCE and job.id not in self._tasks:
+                if len(self._tasks) < _AT_ONCE and job.id not in in_work:
                     self._begin(job)
             return True
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -89,6 +90,60 @@ def test_nothing_is_left_of_a_job_that_is_deleted_while_it_is_decoded(store, tmp
     monkeypatch.setattr(Transcriber, "__call__", slowly)
     during(store, deleted)
     assert files(tmp_path) == []
+
+
+def test_a_job_that_ends_while_the_jobs_are_read_is_not_begun_again(store, monkeypatch):
+    """Its recording was gone by then: a job that was done had failed in the end, and its text could not be had."""
+    read, decode = store.open, Transcriber.__call__
+    decoding, reading = threading.Event(), threading.Event()
+
+    def decode_when_read(*arguments):
+        decoding.set()
+        assert reading.wait(300)
+        return decode(*arguments)
+
+    def read_slowly() -> list[Job]:
+        jobs = read()
+        if decoding.is_set() and not reading.is_set():
+            reading.set()
+            while store.get(jobs[0].id).status == "running":
+                time.sleep(0.01)
+            time.sleep(0.2)  # the server's thread hears of it, too
+        return jobs
+
+    async def look_meanwhile(runner: JobRunner, job: Job) -> None:
+        assert await asyncio.to_thread(decoding.wait, 300)
+        runner.wake()
+        await settled(store, job.id)
+        async with runner._choosing:  # that look has ended
+            pass
+        while runner._tasks:
+            await asyncio.sleep(0.01)
+        found = store.get(job.id)
+        assert (found.status, found.starts) == ("done", 1)
+
+    monkeypatch.setattr(Transcriber, "__call__", decode_when_read)
+    monkeypatch.setattr(store, "open", read_slowly)
+    monkeypatch.setattr(job_runner, "_PATIENCE", 0.01)
+    during(store, look_meanwhile)
+
+
+def test_a_server_that_is_stopped_just_when_there_is_a_new_job_ends(store):
+    """It went on with the jobs, and waited for their end for ever."""
+
+    async def main() -> None:
+        for n_steps in range(8):
+            runner = JobRunner(SimpleNamespace(settings=Settings()), store)
+            running = asyncio.ensure_future(runner.run())
+            await asyncio.sleep(0.1)
+            runner.wake()
+            for _ in range(n_steps):
+                await asyncio.sleep(0)
+            running.cancel()
+            done, _ = await asyncio.wait([running], timeout=30)
+            assert done, n_steps
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize(("n_faults", "status", "starts"), [(2, "done", 3), (3, "failed", 3)])
