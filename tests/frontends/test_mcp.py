@@ -28,8 +28,8 @@ from mlx_canary.audio.containers import SUFFIXES
 from mlx_canary.cli.inputs import find_inputs
 from mlx_canary.cli.main import main
 from mlx_canary.evaluate.manifest import read_manifest
-from mlx_canary.mcp_server.folders import Folders
-from mlx_canary.mcp_server.server import Format, make_server
+from mlx_canary.mcp_server.folders import Folders, Found
+from mlx_canary.mcp_server.server import Format, _listing, make_server
 from mlx_canary.mcp_server.worker import Worker
 from mlx_canary.writers import WRITERS
 
@@ -223,6 +223,13 @@ def test_a_folder_whose_name_is_not_utf_8(tmp_path: Path) -> None:
             assert str(tmp_path / r"\udcff") in result.model_dump_json(by_alias=True).replace("\\\\", "\\")
     finally:
         worker.close()
+
+
+@pytest.mark.parametrize("modified", [1e12, -1e12, 1e30])
+def test_a_recording_from_the_year_33658_is_listed(modified: float, tmp_path: Path) -> None:
+    """Some file systems keep any time, and one such file was the end of the whole list."""
+    found = Found(tmp_path / "talk.wav", 10**6, modified)
+    assert _listing([found], Folders([tmp_path])) == f"time unknown\t1.0 MB\t{found.path}"
 
 
 def test_recordings_are_listed_newest_first(assistant: Assistant) -> None:

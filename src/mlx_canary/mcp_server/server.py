@@ -181,5 +181,11 @@ def _listing(found: list[Found], folders: Folders) -> str:
 
 
 def _line(one: Found) -> str:
-    modified = datetime.datetime.fromtimestamp(one.modified).isoformat(" ", "minutes")
-    return f"{modified}\t{one.n_bytes / 1e6:.1f} MB\t{one.path}"
+    return f"{_moment(one.modified)}\t{one.n_bytes / 1e6:.1f} MB\t{one.path}"
+
+
+def _moment(seconds: float) -> str:
+    try:
+        return datetime.datetime.fromtimestamp(seconds).isoformat(" ", "minutes")
+    except (ValueError, OverflowError, OSError):  # a file's time may be any number, the year 33658 too
+        return "time unknown"
