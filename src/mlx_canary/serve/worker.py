@@ -84,7 +84,7 @@ class Worker:
         """Load the model. Other threads may read its configuration, and nothing else.
 
         Raises:
-            CanaryError: It cannot be loaded.
+            CanaryError: It cannot be loaded, or the batch size is none.
         """
         self._thread.start()
         return self._loaded.result()
@@ -128,10 +128,10 @@ class Worker:
     def _work(self) -> None:
         try:
             model = self._load()
+            self._queue = model.queue(batch_size=self._batch_size)
         except BaseException as error:
             self._loaded.set_exception(error)
             return
-        self._queue = model.queue(batch_size=self._batch_size)
         self._loaded.set_result(model)
         while not self._stopping:
             self._read_inbox(patient=not self._queue and not any(live.waiting for live in self._lives))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import DATA, clip
+from conftest import DATA, clip, loaded
 
 from mlx_canary import Audio, CanaryModel, PromptError, TranscriptionOptions
 from mlx_canary.errors import ModelNotFoundError
@@ -113,3 +114,11 @@ def test_a_live_session_that_fails_ends_alone(worker):
 def test_a_model_that_is_not_there():
     with pytest.raises(ModelNotFoundError, match="nowhere"):
         Worker(lambda: CanaryModel.from_pretrained("nowhere"), batch_size=1).start()
+
+
+def test_a_batch_size_that_is_none():
+    """Its thread ended, and whoever started it waited for ever."""
+    with ThreadPoolExecutor(1) as pool:
+        starting = pool.submit(Worker(lambda: CanaryModel(loaded("canary2-flash")), batch_size=0).start)
+        with pytest.raises(PromptError, match="batch_size=0"):
+            starting.result(60)
