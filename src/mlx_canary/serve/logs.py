@@ -20,6 +20,8 @@ _log = logging.getLogger(__name__)
 _LOGGERS = ("mlx_canary", "uvicorn", "asyncio")
 # uvicorn says so of every WebSocket that is refused with a status; the request's own line says why it was.
 _NOISE = "ASGI callable returned without completing handshake."
+# Terminals obey these, and paths and texts come from anybody. JSON itself escapes those below 32 alone.
+_CONTROL = re.compile(r"[\x7f-\x9f]")
 _ID = re.compile(r"^[A-Za-z0-9_.-]{1,64}$")
 
 
@@ -36,7 +38,7 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(line, ensure_ascii=False, default=str))
 
 
 def log_to_stderr() -> None:
