@@ -1,8 +1,9 @@
-"""Connections on which nothing is said, without an application behind them."""
+"""Connections on which nothing is said or read, without an application behind them."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 import uvicorn
@@ -45,3 +46,30 @@ def test_a_client_that_sends_no_whole_request_is_let_go(monkeypatch, parts, n_an
     """Some five hundred of them, and the server answered nobody any more. Whoever waits for an answer may wait."""
     monkeypatch.setattr(connections, "_PATIENCE", 0.1)
     assert asyncio.run(said(*parts)).count(b"204 No Content") == n_answers
+
+
+async def answer_at_length(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for _ in range(64):
+        await send({"type": "http.response.body", "body": bytes(2**20), "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def test_a_client_that_reads_nothing_is_let_go(monkeypatch):
+    """The page is for everybody: some five hundred that asked for it and read nothing kept all others out."""
+    monkeypatch.setattr(connections, "_UNREAD", 0.1)
+
+    async def main() -> None:
+        config = uvicorn.Config(answer_at_length, http=Protocol, log_config=None)
+        config.load()
+        state, loop = ServerState(), asyncio.get_running_loop()
+        server = await loop.create_server(lambda: Protocol(config, state, {}), "127.0.0.1", 0)
+        with socket.create_connection(server.sockets[0].getsockname()) as client:
+            client.sendall(REQUEST)
+            while not state.tasks:
+                await asyncio.sleep(0.01)
+            await asyncio.wait(state.tasks, timeout=60)
+            assert not state.connections
+        server.close()
+
+    asyncio.run(main())
