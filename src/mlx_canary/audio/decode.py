@@ -75,7 +75,7 @@ def decode(file: IO[bytes], name: str, track_number: int | None = None) -> Itera
         timeline = Timeline(container, track)
         decoder = _decoder(container, track, is_big_endian_wav)
         is_float_pcm = decoder.name.startswith("pcm_f")
-        for frame in _packed(_frames(container, track, decoder, progress)):
+        for frame in _packed(_frames(container, track, decoder, progress), name):
             rate = check_sample_rate(frame.sample_rate, name)
             samples = _to_channels(frame)
             for silence in _silence(timeline.gap(frame.time, progress.seconds), len(samples), rate, progress):
@@ -233,7 +233,7 @@ def _frames(container: Any, track: Any, decoder: Any, progress: _Progress) -> It
             return
 
 
-def _packed(frames: Iterator[Any]) -> Iterator[Any]:
+def _packed(frames: Iterator[Any], name: str) -> Iterator[Any]:
     """Frames that PyAV can turn into arrays.
 
     It has no 64-bit integers, and reads past the end of the list of planes from eight planar channels on.
@@ -246,7 +246,13 @@ def _packed(frames: Iterator[Any]) -> Iterator[Any]:
         if key != (key := (frame.format.name, frame.layout.name, frame.sample_rate)):
             resampler = av.AudioResampler(format="flt")
         assert resampler is not None
-        yield from resampler.resample(frame)
+        try:
+            packed = resampler.resample(frame)
+        except av.FFmpegError as error:  # it takes 64 channels
+            raise AudioError(
+                f"{name} has {frame.layout.nb_channels} channels of {frame.format.name}, more than can be read."
+            ) from error
+        yield from packed
 
 
 def _to_channels(frame: Any) -> Samples:

@@ -174,6 +174,13 @@ def test_impossible_rates(rate):
         load_audio(_with(wav(tone()), 24, "<I", rate))
 
 
+def test_more_channels_of_64_bits_than_can_be_read():
+    """PyAV's own error came out."""
+    file = wav(np.zeros(65 * 100, np.float32), n_channels=65)
+    with pytest.raises(AudioError, match="65 channels of s64, more than can be read"):
+        load_audio(_with(_with(file, 32, "<H", 65 * 8), 34, "<H", 64))
+
+
 @pytest.mark.parametrize("n_channels", [0, 1000, 65535])
 def test_impossible_channels(n_channels):
     with pytest.raises(AudioError, match="is damaged: none of its sound can be decoded"):
