@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from fastapi import Request
+from python_multipart.exceptions import FormParserError
 from starlette.datastructures import FormData
 
 from mlx_canary.serve.failures import RequestError
@@ -30,6 +31,8 @@ async def read_upload(request: Request, stack: AsyncExitStack) -> FormData:
     form = request.form(max_files=1, max_fields=_MOST_FIELDS, max_part_size=_MOST_FIELD_BYTES)
     try:
         return await stack.enter_async_context(form)
+    except FormParserError as error:  # which older versions of Starlette leave to their callers
+        raise RequestError(400, "invalid_form", f"The multipart form is broken: {error}.") from error
     except UnicodeError as error:  # the encoding named "undefined", which refuses everything
         raise RequestError(
             400, "invalid_form", f"The form is not written in the charset that it names: {error}."
