@@ -181,7 +181,7 @@ def _sound_track(container: Any, name: str, number: int | None) -> Any:
         raise AudioError(f"{name} has sound in a coding that cannot be decoded. Convert it to WAV or FLAC.")
     if number is None and len(tracks) > 1:  # each may be another language, or another speaker
         chosen = next(n for n, each in enumerate(tracks) if each.index == track.index)
-        logger.warning(
+        _log.warning(
             "%s has several sound tracks: %s. Number %d is heard; --track (in Python: track) chooses another.",
             *(name, _list(tracks), chosen),
         )

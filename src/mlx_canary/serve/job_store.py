@@ -91,9 +91,11 @@ class JobStore:
             self._sweep()
         except Timeout as error:
             raise ServerError(f"Another server keeps its jobs in {folder}. Choose another --data-dir.") from error
-        except (OSError, sql.exc.DatabaseError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise ServerError(f"Jobs cannot be kept in {folder}: {reason}. Choose another --data-dir.") from error
+        except (OSError, ValueError, sql.exc.DatabaseError) as error:
+            self._lock.release()
+            # SQLAlchemy's own words are its statement and an address.
+            own = error.orig if isinstance(error, sql.exc.DatabaseError) else getattr(error, "strerror", None)
+            raise ServerError(f"Jobs cannot be kept in {folder}: {own or error}. Choose another --data-dir.") from error
 
     def close(self) -> None:
         """Let another server have the folder."""

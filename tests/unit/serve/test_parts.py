@@ -231,6 +231,19 @@ def test_a_folder_that_cannot_be_used(tmp_path):
         JobStore(tmp_path / "file" / "jobs")
 
 
+def test_jobs_of_a_damaged_disk_are_told_in_a_sentence(tmp_path):
+    """There was a traceback, or a statement in SQL and an address."""
+    store = JobStore(tmp_path)
+    store.add("job_1", {})
+    store.change("job_1", form="{")
+    store.close()
+    with pytest.raises(ServerError, match=r"^Jobs cannot be kept in .*: Expecting property name .* Choose another"):
+        JobStore(tmp_path)
+    (tmp_path / "jobs.sqlite").write_bytes(b"noise" * 1000)
+    with pytest.raises(ServerError, match=r"^Jobs cannot be kept in .*: file is not a database\. Choose another"):
+        JobStore(tmp_path)
+
+
 def test_jobs_are_for_their_owner_s_eyes_and_expire(tmp_path):
     store = JobStore(tmp_path / "jobs")
     assert (tmp_path / "jobs").stat().st_mode & 0o077 == 0
