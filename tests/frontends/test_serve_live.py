@@ -274,6 +274,20 @@ def test_too_many_events_that_are_wrong(server):
     assert [event["type"] for event in live.events].count("error") == 199
 
 
+def test_a_session_without_sound_is_no_longer_than_others():
+    """One that only said that it was there kept its place for ever."""
+    with running("--max-duration", "1") as server, connect(f"ws://127.0.0.1:{server.port}/v1/realtime") as websocket:
+
+        def go_on() -> None:
+            for _ in range(400):
+                websocket.send('{"type": "input_audio_buffer.clear"}')
+                websocket.recv()
+                time.sleep(0.05)
+
+        with pytest.raises(ConnectionClosed, match="as long as the server allows"):
+            go_on()
+
+
 def test_a_client_that_does_not_read_is_not_read_either():
     """What it had to be told grew in the server's memory without bound."""
 

@@ -82,7 +82,7 @@ class _Conversation:
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._session, self._half = Session(), b""
         self._n_wrong = 0  # events since the last one that was right
-        self.received = 0.0
+        self._began, self.received = time.monotonic(), 0.0
         self._live = LiveSession(state.default_language, self._session, self._tell)
 
     async def run(self) -> None:
@@ -114,7 +114,8 @@ class _Conversation:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def _left(self) -> float:
-        return self._state.settings.max_duration - self.received
+        """Seconds: without sound too a session ends, or a client could keep its place for ever."""
+        return self._state.settings.max_duration - max(self.received, time.monotonic() - self._began)
 
     def _tell(self, event: dict[str, Any]) -> None:
         """From the worker's thread."""
