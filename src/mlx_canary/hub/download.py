@@ -146,6 +146,8 @@ def _receive(file: RemoteFile, partial: Path, progress: Progress) -> None:
                 written.write(block)
                 done += len(block)
                 progress(what, done, file.n_bytes)
+                if done > file.n_bytes:  # there may be no room for what else comes
+                    break
     except client_errors():
         if _size(partial) <= before:
             raise

@@ -64,6 +64,7 @@ class FakeHub:
     cuts: Each large answer ends after so many bytes of it, one number for each answer, then they are whole.
     ranges: Whether the server knows ranges.
     damage: Large files come with other bytes than they should.
+    excess: So many bytes come behind each large file.
     """
 
     repositories: dict[str, Repository]
@@ -72,6 +73,7 @@ class FakeHub:
     cuts: list[int] = field(default_factory=list)
     ranges: bool = True
     damage: bool = False
+    excess: int = 0
     silent: threading.Event | None = None
 
     @property
@@ -160,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
         (content,) = {content for content in contents if hashlib.sha256(content).hexdigest() == sha256}
         content = bytes(len(content)) if self.hub.damage else content
         start = start if self.hub.ranges else 0
-        body = content[start:]
+        body = content[start:] + bytes(self.hub.excess)
         of = {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"} if start else {}
         cut = self.hub.cuts.pop(0) if self.hub.cuts and self.command == "GET" else None
         self._answer(206 if start else 200, of, body, cut)

@@ -173,6 +173,14 @@ def test_damage_is_noticed(hub: FakeHub) -> None:
     assert hub.bodies[-1].start == 0
 
 
+def test_more_bytes_than_the_hub_said_are_not_kept(hub: FakeHub) -> None:
+    """All that was sent was written: there was room for what was said, and a server could fill the disk."""
+    hub.excess, told = 16 << 20, Told()
+    with pytest.raises(ModelNotFoundError, match=r"damaged on its way: it has .* bytes instead of"):
+        fetch(FLASH, told)
+    assert max(done for _, done, _ in told.calls) <= len(NEMO) + BLOCK
+
+
 def test_the_login_goes_to_the_hub_alone(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     """Large files lie on other hosts, which are not to see it."""
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
