@@ -17,7 +17,7 @@ from mlx_canary.serve.metrics import Metrics
 
 _log = logging.getLogger(__name__)
 
-_LOGGERS = ("mlx_canary", "uvicorn", "asyncio")
+_LOGGERS = ("", "mlx_canary", "uvicorn")  # the first is that of all others, as of what reads forms
 # uvicorn says so of every WebSocket that is refused with a status; the request's own line says why it was.
 _NOISE = "ASGI callable returned without completing handshake."
 # Terminals obey these, and paths and texts come from anybody. JSON itself escapes those below 32 alone.
