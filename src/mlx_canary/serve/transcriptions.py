@@ -144,10 +144,13 @@ async def _next(events: Events, deadline: Deadline) -> Event | None:
     """The next event; None if there was none for a while, and an error when the time is over."""
     if not (left := deadline.seconds_left):
         return deadline.error()
+    # Not wait_for: before Python 3.12 it forgets that it was cancelled, if there is an event at the same moment.
+    following = asyncio.ensure_future(events.get())
     try:
-        return await asyncio.wait_for(events.get(), min(_KEEP_ALIVE, left))
-    except asyncio.TimeoutError:
-        return None
+        await asyncio.wait([following], timeout=min(_KEEP_ALIVE, left))
+        return following.result() if following.done() else None
+    finally:
+        following.cancel()
 
 
 def _error_event(error: Exception) -> dict[str, Any]:

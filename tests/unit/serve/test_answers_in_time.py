@@ -66,6 +66,30 @@ def test_a_stream_that_always_has_something_to_say_ends_in_time():
     assert [event.get("delta", "?") for event in client.events] == ["One.", "?"]
 
 
+@pytest.mark.parametrize("n_steps", range(4))
+def test_a_client_that_goes_just_when_there_is_an_event(n_steps):
+    """Its place and its sound were kept, and the work went on, until its time was over."""
+
+    async def go() -> None:
+        gone, events, deadline = asyncio.Event(), asyncio.Queue(), Deadline(300.0)
+
+        async def receive() -> dict[str, Any]:
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        segment = Segment("One.", 0.0, 1.0, ())
+        stream = EventStream(_events(segment, events, FORM, deadline), AsyncExitStack(), deadline)
+        answering = asyncio.ensure_future(stream({}, receive, Client().send))
+        await asyncio.sleep(0.1)
+        gone.set()
+        for _ in range(n_steps):
+            await asyncio.sleep(0)
+        events.put_nowait(segment)
+        await asyncio.wait_for(answering, 20)
+
+    asyncio.run(go())
+
+
 def test_an_answer_that_takes_too_long():
     """The message named what the upload had left of the limit."""
 
