@@ -63,6 +63,12 @@ def test_a_complete_phrase_keeps_what_it_earned_when_a_longer_one_breaks_off():
     assert earned(BoostingTree([new, new_york_city], 16, EOS, nemo_faults=True), [5, 6, 9]) < alone - 0.5
 
 
+def test_a_phrase_within_a_longer_one_keeps_what_it_earned_when_that_breaks_off():
+    york, new_york_city = ([6], 1.0), ([5, 6, 7], 1.0)
+    alone = earned(BoostingTree([york], 16, EOS), [5, 6, 9])
+    assert earned(BoostingTree([york, new_york_city], 16, EOS), [5, 6, 9]) == pytest.approx(alone, abs=1e-6)
+
+
 def test_the_order_of_phrases_does_not_matter():
     phrases = [([5, 6, 7], 1.0), ([5, 6, 8], 3.0), ([6, 8], 2.0)]
     ids = [5, 6, 8, 6, 8, 5, 6, 7, 9]
@@ -167,11 +173,11 @@ def test_case_variants():
 
 def test_file_of_phrases(tmp_path):
     path = tmp_path / "names.txt"
-    path.write_text("\ufeffNew York\t2.5\n\n  Kubernetes \n", encoding="utf-8")
+    path.write_text("\ufeffNew York\t2.5\n\n \n  Kubernetes \n", encoding="utf-8")
     assert read_phrases(path) == (Phrase("New York", 2.5), Phrase("Kubernetes"))
 
 
-@pytest.mark.parametrize("line", ["name\tmuch", "name\t-1", "name\tnan", "\t2"])
+@pytest.mark.parametrize("line", ["name\tmuch", "name\t-1", "name\tnan", "name\tinf", "\t2"])
 def test_bad_lines_are_shown_with_their_number(tmp_path, line):
     path = tmp_path / "names.txt"
     path.write_text(f"fine\n{line}\n", encoding="utf-8")

@@ -18,6 +18,7 @@ def test_nemos_rule():
     assert is_nemo_hallucination([*PROMPT, *[5, 6, 7] * 3])
     assert not is_nemo_hallucination([*PROMPT, *[5, 6, 7] * 2, 5, 6])
     assert not is_nemo_hallucination([1, 2, 3, *[5] * 5])
+    assert is_nemo_hallucination([1, 2, 3, 4, *[5] * 5])
 
 
 def test_long_periods():
@@ -30,6 +31,13 @@ def test_long_periods():
 def test_saying_something_three_times_is_no_loop():
     assert find_loop(["no", "no", "no"]) is None
     assert find_loop(["very", "very", "very", "very", "good"]) is None
+
+
+def test_a_sentence_that_is_said_again_is_no_loop():
+    """However much stands before it."""
+    sentence = list(range(10))
+    assert find_loop([*range(100, 140), *sentence * 2]) is None
+    assert find_loop([*range(100, 140), *sentence * 3]) == Loop(40, 10, 3)
 
 
 def test_a_loop_in_the_middle_is_found_with_all_its_repeats():

@@ -52,11 +52,13 @@ def write(tmp_path, *lines):
     ("lines", "message"),
     [
         (["-1\thello\t0"], "line 4.*'hello'.*A model over words"),
+        (["-1\ta\t0"], "line 4.*'a'.*A model over words"),
         (["-1\td e f\t0"], "line 4.*expected a score"),
         (["-x\td"], "could not convert"),
         (["-1\td", "-1\t</s>"], "has no <s>"),
         (["-1\td", "-99\t<s>"], "no </s>"),
         (["-1\t\u4e00"], "token 19868, the checkpoint only 8"),
+        ([f"-1\t{chr(108)}"], "token 8, the checkpoint only 8"),
         ([], "no n-grams"),
     ],
 )
@@ -74,6 +76,22 @@ def test_without_unknown_tokens_what_it_does_not_list_is_impossible(tmp_path):
     """As in NeMo."""
     model = NGramModel(write(tmp_path, "-99\t<s>\t0", "-1\t</s>", f"-2\t{chr(102)}"), 5, EOS)
     assert [np.isneginf(score) for score in model.scores(model.start())] == [True, False, False, True, True]
+
+
+def test_a_model_of_single_tokens_has_no_back_off_weights(tmp_path):
+    model = NGramModel(write(tmp_path, "-99\t<s>", "-1\t</s>", f"-2\t{chr(102)}"), 5, EOS)
+    state = model.advance(model.start(), 2)
+    for scores in (model.scores(model.start()), model.scores(state)):
+        np.testing.assert_allclose(scores[[EOS, 2]], np.log(10) * np.array([-1, -2]), rtol=1e-6)
+
+
+def test_an_n_gram_whose_beginning_was_pruned_is_left_out(tmp_path):
+    lines = ["-99\t<s>\t0", "-1\t</s>", f"-2\t{chr(102)}\t0"]
+    found = []
+    for more in ([], ["", "\\3-grams:", f"-0.1\t{chr(102)} {chr(102)} {chr(102)}"]):
+        model = NGramModel(write(tmp_path, *lines, *more), 5, EOS)
+        found.append(model.scores(model.advance(model.advance(model.start(), 2), 2)))
+    np.testing.assert_array_equal(*found)
 
 
 def test_decides_a_near_tie(tmp_path):
