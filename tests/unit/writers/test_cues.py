@@ -120,6 +120,16 @@ def test_long_sentences_are_cut_at_commas():
         spoken("When the rain had stopped at last, the children of the village ran down to the river again", pause=0.0)
     )
     assert texts(make_cues([talk], SubtitleOptions()))[0] == "When the rain had stopped at last,"
+    halves = texts(make_cues([talk], SubtitleOptions(split_clauses=False)))
+    assert halves[0] == "When the rain had stopped at last, the", "unless they are not asked for"
+
+
+def test_what_is_said_slowly_stays_until_it_is_said():
+    """The longest duration cuts the text, not the time of a text that takes longer."""
+    slow = spoken("we are all so very tired now", word_duration=1.9)
+    cues = make_cues([transcript(slow)], SubtitleOptions())
+    ends = [token.end for cue in cues for line in cue.texts[0].lines for token in line]
+    assert ends == pytest.approx([word.end for word in slow.words])
 
 
 def test_silence_begins_a_cue():
@@ -184,14 +194,23 @@ def test_translations_stand_with_their_sentences():
     english = transcript(
         Segment("Good evening, everybody.", 0.0, 1.5), Segment("We now start the show.", 1.5, 4.0), source="de"
     )
-    cues = make_cues([german, english], SubtitleOptions())
+    cues = make_cues([german, english], SubtitleOptions(min_duration=0))
     assert texts(cues, 0) == ["Guten Abend.", "Wir beginnen jetzt mit der Sendung."]
     assert texts(cues, 1) == ["Good evening, everybody.", "We now start the show."]
+    assert [(cue.start, cue.end) for cue in cues] == [(0.0, 0.9), (1.0, 3.9)], "the times are those of the spoken text"
 
 
 def test_times_that_are_no_numbers_are_refused():
     with pytest.raises(OutputError, match="finite"):
         make_cues([transcript(Segment("a", float("nan"), 1.0), duration=1.0)], SubtitleOptions())
+    with pytest.raises(OutputError, match="the duration nan"):
+        make_cues([transcript(spoken("a"), duration=float("nan"))], SubtitleOptions())
+
+
+def test_a_recording_of_unknown_duration_ends_with_its_last_segment():
+    cues = make_cues([transcript(spoken("Good evening."), spoken("Bye.", 5.0), duration=0.0)], SubtitleOptions())
+    assert [cue.start for cue in cues] == [0.0, 5.0]
+    assert cues[-1].end == 5.4
 
 
 def test_an_empty_transcript_has_no_cues():
