@@ -11,6 +11,7 @@ from conftest import DATA, clip
 
 from mlx_canary import Audio, AudioError, CanaryModel, PromptError, StreamingOptions, load_audio
 from mlx_canary.network.canary import CanaryNetwork
+from mlx_canary.streaming.decoder import StreamDecoder
 
 RATE = 16_000
 SPEECH_TEXT = (
@@ -83,6 +84,35 @@ def test_segments_end_without_pauses_too(flash):
     assert all(segment.end - segment.start <= 8.1 for segment in transcript.segments)
     for one, two in pairwise(transcript.segments):
         assert one.end == two.start
+
+
+def test_in_a_long_segment_a_shorter_pause_will_do(flash):
+    """Long after its beginning a breath ends a segment, so that it is not cut off in a word later."""
+    sound = np.concatenate([clip("speech"), silence(0.5), clip("speech")[: 2 * RATE]])
+    n_segments = []
+    for longest in (11.0, 30.0):
+        options = StreamingOptions(pause=1.0, longest_segment=longest)
+        n_segments.append(len(streamed(flash.stream(language="en", options=options), sound)[1].segments))
+    assert n_segments == [2, 1]
+
+
+class Repeating(StreamDecoder):
+    """A decoder that has lost the recording."""
+
+    def __init__(self, model, prompt):
+        super().__init__(model, prompt)
+        self.words = model.tokenizer.encode("fox dog", "en")
+
+    def follow(self, guess):
+        return [self.words[(len(self.ids) + n) % len(self.words)] for n in range(len(guess) + 1)]
+
+
+def test_a_segment_that_repeats_itself_says_so(flash, monkeypatch):
+    _, transcript = streamed(flash.stream(language="en"), clip("speech"))
+    assert {segment.flags for segment in transcript.segments} == {()}
+    monkeypatch.setattr("mlx_canary.streaming.agreement.StreamDecoder", Repeating)
+    _, transcript = streamed(flash.stream(language="en"), clip("speech"))
+    assert {segment.flags for segment in transcript.segments} == {("loop",)}
 
 
 @pytest.mark.parametrize("policy", ["windowed", "alignatt", "waitk"])
