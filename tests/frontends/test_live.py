@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from conftest import DATA, WAVS, clip
 from rich.console import Console
+from rich.live import Live
 
 from mlx_canary import Segment, StreamingOptions
 from mlx_canary.cli.captions import Captions
@@ -236,6 +237,19 @@ def test_on_a_terminal_the_draft_is_redrawn():
     last = seen.rsplit("\x1b[2K", 1)[1]
     assert TEXT in seen
     assert "\x1b[2;3m" not in last
+
+
+def test_what_has_become_a_line_is_not_drawn_as_growing():
+    """Of two texts, each with its title; one is a segment behind."""
+    console = Console(file=io.StringIO(), width=80)
+    live = Live(console=console, auto_refresh=False)
+    captions = Captions(console, live, ["en", "de"])
+    ended = (Segment("One.", 0.0, 1.0), Segment("Two three.", 1.0, 2.0))
+    captions.show([Update("One. Two", "three"), Update("", "Eins")], [ended[:1], ()])
+    assert str(live.renderable) == "en: Two three\nde: Eins"
+    captions.show([Update("One. Two three. Four", ""), Update("Eins.", "")], [ended, (Segment("Eins.", 0.0, 1.0),)])
+    assert str(live.renderable) == "en: Four\nde: "
+    assert console.file.getvalue() == "en: One.\nen: Two three.\nde: Eins.\n"
 
 
 def test_control_characters_are_not_obeyed(monkeypatch):
