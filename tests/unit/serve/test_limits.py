@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -62,3 +63,25 @@ def test_too_much(length):
 def test_too_slow():
     status, body, _ = ask([b"a", b"b"], wait=0.2, timeout=0.1)
     assert (status, json.loads(body)["error"]["code"]) == (408, "upload_timeout")
+
+
+def test_after_the_upload_there_is_no_hurry(monkeypatch):
+    """While a recording is transcribed somebody waits for the client to hang up, for as long as that takes."""
+    monkeypatch.setattr("mlx_canary.serve.limits.time", SimpleNamespace(monotonic=lambda: now))
+    messages = [{"type": "http.request", "body": b"a"}, {"type": "http.disconnect"}]
+    heard = []
+
+    async def receive():
+        await asyncio.sleep(0)
+        return messages.pop(0)
+
+    async def transcribe(scope, receive, send):
+        nonlocal now
+        heard.append(await receive())
+        now = 3600.0
+        heard.append(await receive())
+
+    now = 0.0
+    app = BodyLimits(transcribe, Settings(request_timeout=60.0))
+    asyncio.run(app({"type": "http", "headers": []}, receive, None))
+    assert heard[1] == {"type": "http.disconnect"}

@@ -7,6 +7,7 @@ import contextlib
 import io
 import socket
 import sys
+from types import SimpleNamespace
 
 import click
 import numpy as np
@@ -44,6 +45,28 @@ def test_a_place_is_free_again_whatever_happened():
     with pytest.raises(RequestError, match="being stopped") as stopping, places.enter():
         pass
     assert stopping.value.status == 503
+
+
+def test_who_is_refused_is_told_when_to_come_back(monkeypatch):
+    """Later where requests take long, sooner where several are served together."""
+    monkeypatch.setattr("mlx_canary.serve.admission.time", SimpleNamespace(monotonic=lambda: now))
+
+    def told(places: Admission) -> int:
+        with contextlib.ExitStack() as inside:
+            for _ in range(2):
+                inside.enter_context(places.enter())
+            with pytest.raises(RequestError, match="2 requests already") as full, places.enter():
+                pass
+        return int(full.value.headers["Retry-After"])
+
+    now = 0.0
+    one_by_one, together = (Admission("requests", most=2, together=n) for n in (1, 2))
+    assert (told(one_by_one), told(together)) == (2, 1)  # before it is known how long they take: a second each
+    for places in (one_by_one, together):
+        for _ in range(99):
+            with places.enter():
+                now += 30
+    assert (told(one_by_one), told(together)) == (60, 30)
 
 
 def test_the_sound_of_an_upload_is_that_of_load_audio():
