@@ -91,6 +91,7 @@ def half(tokens=15, **values) -> Evidence:
         ([half(0, active=1.0), half()], SHORT),
         ([half(0, active=0.0), half(0, active=0.0)], evidence(40, active=0.0)),
         ([half(duration=5.1 + 1e-9), half(4, duration=6.9)], evidence(3)),
+        ([half(duration=0.5), half([7] * 15, duration=11.5)], LOOPING),  # half a second is saved
     ],
 )
 def test_better(new, old):
@@ -104,6 +105,7 @@ def test_better(new, old):
         ([half([7] * 15), half([7] * 15)], LOOPING),
         ([half([7] * 15), half(4)], LOOPING),
         ([half([7] * 130), half()], LOOPING),  # half of it has two doubts
+        ([half([7] * 130, duration=6.2), half(duration=5.8)], LOOPING),  # and a little more than half
         ([half(4), half(4)], evidence(8)),
         ([half(2), half(1)], SHORT),
     ],

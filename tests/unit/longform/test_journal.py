@@ -116,6 +116,12 @@ def test_other_sound_is_another_recording(interrupted, path, other):
     assert Journal(path, CONDITIONS, resume=True).find(other) is None
 
 
+def test_it_makes_all_folders_that_are_missing(tmp_path):
+    path = tmp_path / "texts" / "2026" / "recording.jsonl"
+    Journal(path, CONDITIONS, resume=False).note(window(0.0), TEXTS)
+    assert Journal(path, CONDITIONS, resume=True).n_windows == 1
+
+
 def test_without_resume_it_starts_anew(interrupted, path):
     anew = Journal(path, CONDITIONS, resume=False)
     assert anew.find(window(0.0)) is None
