@@ -51,6 +51,11 @@ def test_a_word_that_lost_its_time_stands_between_its_neighbours():
     assert words[1] == Word("cd", 1.0, 2.0)
 
 
+def test_words_without_any_time_share_the_recording_by_their_letters():
+    words = settle_times(["ab", "cdef"], [None, None], [None, None], 6.0)
+    assert words == (Word("ab", 0.0, 2.0), Word("cdef", 2.0, 6.0))
+
+
 def test_spaces_inside_a_word_of_nemo_s_part_it():
     words = spans_to_words([Span("two words.", 0, 5, 0.0, 0.9)], 2.0)
     assert [word.text for word in words] == ["two", "words."]
@@ -94,6 +99,13 @@ def test_a_space_before_punctuation_is_not_a_word():
         TokenSpan(",", 3, ",", 2, 3, 0.16, 0.24),
     ]
     assert group_words(tokens) == [Span("a,", 0, 3, 0.0, 0.24)]
+
+
+def test_punctuation_begins_no_word_but_may_begin_a_text():
+    dots, word = TokenSpan(".", 3, ".", 0, 1, 0.0, 0.08), TokenSpan("a", 1, "▁a", 1, 2, 0.08, 0.16)
+    assert group_words([dots, word]) == [Span(".", 0, 1, 0.0, 0.08), Span("a", 1, 2, 0.08, 0.16)]
+    comma = TokenSpan(",", 2, "▁,", 2, 3, 0.16, 0.24)
+    assert group_words([word, comma]) == [Span("a ,", 1, 3, 0.08, 0.24)]
 
 
 def test_times_stay_inside_although_products_round():

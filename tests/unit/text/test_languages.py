@@ -5,7 +5,7 @@ from conftest import loaded
 
 from mlx_canary import CANARY_MODELS, PromptError
 from mlx_canary.config import LanguageConfig
-from mlx_canary.text.languages import LANGUAGE_NAMES, check_languages, describe_translation, pairs
+from mlx_canary.text.languages import LANGUAGE_NAMES, another_language, check_languages, describe_translation, pairs
 from mlx_canary.text.prompt import Prompt
 
 V2 = CANARY_MODELS["canary-1b-v2"].languages
@@ -51,6 +51,12 @@ def test_canary_1b_v2_cannot_leave_punctuation_out():
     with pytest.raises(PromptError, match="the-model always writes punctuation and capitals"):
         check(Prompt("en", "en", pnc=False), V2)
     check(Prompt("en", "en", pnc=False), CANARY_MODELS["canary-1b-flash"].languages)
+
+
+def test_a_language_without_a_name_is_told_by_its_code():
+    """Fine-tunes have others than the published models."""
+    warning = another_language("hi", "en")
+    assert warning.startswith("This sounds like 'hi', but was taken for English (en), the model's default.")
 
 
 def test_where_nothing_is_known_nothing_is_refused():
