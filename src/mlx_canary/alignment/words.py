@@ -69,7 +69,7 @@ def _interpolate(
     """A time for every boundary, from those in `kept`."""
     anchors = [(i, float(times[i] or 0.0)) for i in kept]
     if not anchors:
-        length = max(places[-1:] or [0]) or 1
+        length = max([1, *places])
         # The product may round to just past the end.
         return [min(duration, duration * place / length) for place in places]
     settled: list[float] = []

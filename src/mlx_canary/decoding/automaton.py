@@ -53,8 +53,8 @@ class BackoffAutomaton:
         self._backoff_to = list(backoff_to)
         self._backoff_scores = list(backoff_scores)
         self._root = np.array(root, np.float32)
-        first, end = self._first[:2]
-        self._root[self._tokens[first:end]] = self._scores[first:end]
+        n_arcs = self._first[1]  # of the root
+        self._root[self._tokens[:n_arcs]] = self._scores[:n_arcs]
 
     def row(self, state: int) -> Scores:
         """What each token gets in a state, (V,), a new array."""

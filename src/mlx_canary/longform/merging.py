@@ -39,8 +39,6 @@ def merge(old: Sequence[int], new: Sequence[int], delay: int, drop_old: bool = T
             stay and the new tokens follow them.
     """
     old, new = list(old), list(new)
-    if delay < 1 or not old:
-        return old + new
     tail = old[-2 * delay :]
     start_old, start_new, length = find_overlap(tail, new)
     if length < 1:
