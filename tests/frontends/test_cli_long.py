@@ -380,6 +380,18 @@ def test_another_model_of_the_same_name_does_not_go_on(done, run, decoded, intru
     assert len(decoded) == 4
 
 
+def test_another_language_model_of_the_same_name_does_not_go_on(done, run, decoded, intruder):
+    write(Path("long.wav"), "speech", 0.5, times=5)
+    shutil.copy(DATA / "decoding/tiny.arpa", "lm.arpa")
+    common = ("transcribe", "long.wav", "-m", ATTENTION, "-l", "en", "--beam-size", "2", "--lm", "lm.arpa", "-o", "out")
+    intruder(Path("out/long.txt"))
+    run(*common)
+    Path("out/long.txt").unlink()
+    os.utime("lm.arpa", ns=(1, 1))
+    done(*common, "--resume")
+    assert len(decoded) == 4
+
+
 def test_recordings_of_one_name_are_not_mixed_up(done, run, decoded, intruder):
     """Their notes once went into one file, and a resumed run gave one the other's text."""
     write(Path("a/talk.wav"), "speech")
@@ -506,6 +518,18 @@ def test_a_recording_that_is_named_twice_has_notes_of_its_own_each_time(run, don
     Path("out/1.txt").unlink()
     run(*command, "--resume")
     assert list(outputs(Path("out"))) == ["1.txt", "2.txt"]
+
+
+def test_a_recording_that_has_another_number_now_is_not_done(run):
+    """In another order, the first's text would count as the second's."""
+    for name in ("a.wav", "b.wav"):
+        write(Path(name), "chirp")
+    common = ("late.wav", "-m", ATTENTION, "-l", "en", "-o", "out", "--output-template", "{n}.{ext}")
+    assert run("transcribe", "a.wav", "b.wav", *common)[0] == 1
+    code, _, err = run("transcribe", "b.wav", "a.wav", *common, "--resume")
+    assert code == 1
+    assert "was done before" not in err
+    assert "out/1.txt exists. " in err
 
 
 @pytest.mark.parametrize("change", ["recording", "format", "options", "subtitles"])
