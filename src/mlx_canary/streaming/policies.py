@@ -129,17 +129,16 @@ class NemoPolicy(ABC):
             return
         if not last and self._n_visible() // self._chunk < self._options.waitk_lagging:
             return
-        encoded = self._model.network.encode(self._model.preprocessor([self._buffer]))
-        self._decoder.listen(encoded)
-        self._write(encoded.lengths[0] if last else self._n_visible(), last)
+        self._decoder.listen(self._model.network.encode(self._model.preprocessor([self._buffer])))
+        self._write(self._n_visible(), last)
 
     def _n_visible(self) -> int:
-        """Encoder frames before the right context, unless this is the last step."""
+        """Encoder frames before the right context."""
         return len(self._buffer) // self._frame - self._right
 
     @abstractmethod
     def _write(self, n_visible: int, last: bool) -> None:
-        """Write what the policy allows when so many frames may be looked at."""
+        """Write what the policy allows when so many frames may be looked at; in the last step all may."""
 
     def _accept(self, token: int) -> bool:
         """Write a token; false where that was the end, of the text or of the room for it."""
