@@ -156,3 +156,14 @@ def test_loops_are_cut_off(policy, monkeypatch):
     found.finish()
     assert found.looped
     assert len(found.tokens) < 12
+
+
+@pytest.mark.parametrize("policy", [Agreement, WaitK, AlignAtt])
+def test_loops_are_kept_where_that_is_asked(policy, monkeypatch):
+    module = "agreement" if policy is Agreement else "policies"
+    monkeypatch.setattr(f"mlx_canary.streaming.{module}.StreamDecoder", Repeating)
+    found = policy(loaded("canary2-flash"), PROMPT, StreamingOptions(hallucinations_detector=False))
+    found.feed(clip("speech"))
+    found.finish()
+    assert not found.looped
+    assert len(found.tokens) > 50
