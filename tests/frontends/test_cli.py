@@ -51,6 +51,7 @@ def test_every_command_explains_itself(command, option, run):
     assert result.out.startswith(f"Usage: mlx-canary{' ' if command else ''}{command}")
     beginning = COMMANDS.get(command, "Commands:").split()[:3]
     assert " ".join(beginning) in result.out
+    assert max(map(len, result.out.splitlines())) <= 80  # examples are not wrapped
 
 
 def test_help_shows_every_command_without_loading_any(run):

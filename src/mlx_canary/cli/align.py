@@ -52,7 +52,7 @@ def command(
 
     \b
     Example:
-      mlx-canary align speech.wav speech.txt --model canary-1b-v2 -f srt -o subtitles
+      mlx-canary align speech.wav speech.txt -m canary-1b-v2 -f srt -o subtitles
     """
     from mlx_canary.audio.sources import describe
     from mlx_canary.cli.doubts import reader_warnings

@@ -86,7 +86,7 @@ def command(**given: Any) -> None:
     \b
     Examples:
       mlx-canary benchmark --model my-canary --audio talk.m4a --batch-size 1,4
-      mlx-canary benchmark --random canary-180m-flash --seconds 10,60 --bits none,8,4
+      mlx-canary benchmark --random canary-180m-flash --seconds 60 --bits none,8,4
     """
     from dataclasses import asdict
 

@@ -68,7 +68,7 @@ def command(
     \b
     Examples:
       mlx-canary convert canary-180m-flash.nemo
-      mlx-canary convert canary-1b-v2.nemo -o canary-v2-8bit --dtype float16 --bits 8
+      mlx-canary convert canary-1b-v2.nemo -o canary-8bit --dtype float16 --bits 8
     """
     from mlx_canary.cli.progress import byte_progress
     from mlx_canary.conversion.converter import convert

@@ -66,7 +66,7 @@ def command(**given: Any) -> None:
 
     \b
     Example:
-      mlx-canary evaluate fleurs.jsonl --model canary-1b-v2 --json fleurs.json --resume
+      mlx-canary evaluate fleurs.jsonl -m canary-1b-v2 --json fleurs.json --resume
     """
     from mlx_canary import CanaryModel
     from mlx_canary.cli.progress import loading_progress, recording_progress

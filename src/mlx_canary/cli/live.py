@@ -87,7 +87,7 @@ def command(**options: Any) -> None:
     Examples:
       mlx-canary live -m canary-180m-flash -l en --to de
       mlx-canary live -m demo --file talk.m4a -f srt -o subtitles
-      ffmpeg -i stream.ts -ac 1 -ar 16000 -f s16le - | mlx-canary live -m demo --file -
+      ffmpeg -i a.ts -ac 1 -ar 16000 -f s16le - | mlx-canary live -m demo --file -
     """
     from mlx_canary.cli.live_work import run
 

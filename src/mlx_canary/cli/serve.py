@@ -94,7 +94,8 @@ def command(**given: Any) -> None:
     \b
     Example:
       mlx-canary serve --model demo
-      curl http://127.0.0.1:8000/v1/audio/transcriptions -F file=@talk.m4a -F model=demo -F language=en
+      curl http://127.0.0.1:8000/v1/audio/transcriptions \\
+          -F file=@talk.m4a -F model=demo -F language=en
     """
     from mlx_canary.serve.packages import require_all
 
