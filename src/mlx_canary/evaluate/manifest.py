@@ -177,7 +177,7 @@ def _number(entry: Mapping[str, Any], key: str) -> float | None:
 
 def _in_folder(folder: Path) -> Iterator[Item | Problem]:
     """Each recording with its text; recordings without a text and texts without a recording are problems."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not _is_hidden(path.relative_to(folder)))
     texts = {path.with_suffix(""): path for path in files if path.suffix.lower() == ".txt"}
     sounds = [path for path in files if path.suffix.lower() in SUFFIXES]
     for number, audio in enumerate(sounds, 1):
@@ -187,8 +187,14 @@ def _in_folder(folder: Path) -> Iterator[Item | Problem]:
             continue
         try:
             yield Item(name, number, audio, " ".join(text.read_text(encoding="utf-8-sig").split()))
-        except (OSError, UnicodeDecodeError) as error:
-            yield Problem(name, number, f"{text.name} cannot be read ({error})")
+        except OSError as error:
+            yield Problem(name, number, f"{text.name} cannot be read: {error.strerror or error}")
+        except UnicodeDecodeError:
+            yield Problem(name, number, f"{text.name} is no text in UTF-8")
     lonely = sorted(texts.keys() - {audio.with_suffix("") for audio in sounds})
     for number, stem in enumerate(lonely, len(sounds) + 1):
         yield Problem(str(texts[stem].relative_to(folder)), number, "has no recording beside it")
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)

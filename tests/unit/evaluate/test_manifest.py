@@ -111,8 +111,10 @@ def test_folder(tmp_path: Path) -> None:
         "de/zwei.txt": "Hallo.",
     }.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-    for name in ("lonely.mp3", "forgotten.txt", "notes.json", ".hidden.txt"):
+    for name in ("lonely.mp3", "forgotten.txt", "notes.json", ".hidden.txt", "latin.wav", ".trash/old.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
+    (tmp_path / "latin.txt").write_bytes("Grüß Gott.".encode("latin-1"))
     manifest = read_manifest(tmp_path)
     assert {item.name: item.text for item in manifest.items} == {
         "de/film.mpg": "Drei.",
@@ -120,6 +122,7 @@ def test_folder(tmp_path: Path) -> None:
         "one.wav": "Hello there.",
     }
     assert {problem.name: problem.error for problem in manifest.problems} == {
+        "latin.wav": "latin.txt is no text in UTF-8",
         "lonely.mp3": "has no lonely.txt beside it",
         "forgotten.txt": "has no recording beside it",
     }
