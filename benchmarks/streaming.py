@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from longform import print_row
 
 from mlx_canary import Audio, CanaryModel, StreamingOptions, load_audio
 from mlx_canary.network.cache import DecoderCache
@@ -187,6 +186,12 @@ def combined(results: list[dict[str, Any]]) -> dict[str, Any]:
         "LAAL s": mean("laal"),
         "WER %": percent([result["score"] for result in results]),
     }
+
+
+def print_row(row: dict[str, Any], header: bool) -> None:
+    if header:
+        print("| " + " | ".join(row) + " |\n|" + "---|" * len(row))
+    print("| " + " | ".join(str(value) for value in row.values()) + " |", flush=True)
 
 
 if __name__ == "__main__":
