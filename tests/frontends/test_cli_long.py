@@ -529,7 +529,7 @@ def test_a_recording_that_has_another_number_now_is_not_done(run):
     code, _, err = run("transcribe", "b.wav", "a.wav", *common, "--resume")
     assert code == 1
     assert "was done before" not in err
-    assert "out/1.txt exists. " in err
+    assert "out/1.txt and 1 more of the outputs exist. " in err
 
 
 @pytest.mark.parametrize("change", ["recording", "format", "options", "subtitles"])

@@ -45,7 +45,7 @@ async def streamed(*texts: str, seconds: float) -> Client:
     first, *others = [Segment(text, float(n), n + 1.0, ()) for n, text in enumerate(texts)]
     for segment in others:
         waiting.put_nowait(segment)
-    answer = EventStream(_events(first, waiting, FORM, deadline), AsyncExitStack(), deadline)
+    answer = EventStream(_events(first, waiting, FORM, deadline), AsyncExitStack(), deadline, asyncio.Event())
     await asyncio.wait_for(answer({}, client.receive, client.send), 60)
     return client
 
@@ -78,7 +78,7 @@ def test_a_client_that_goes_just_when_there_is_an_event(n_steps):
             return {"type": "http.disconnect"}
 
         segment = Segment("One.", 0.0, 1.0, ())
-        stream = EventStream(_events(segment, events, FORM, deadline), AsyncExitStack(), deadline)
+        stream = EventStream(_events(segment, events, FORM, deadline), AsyncExitStack(), deadline, asyncio.Event())
         answering = asyncio.ensure_future(stream({}, receive, Client().send))
         await asyncio.sleep(0.1)
         gone.set()
