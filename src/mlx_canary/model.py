@@ -343,14 +343,19 @@ class CanaryModel:
             language: The language spoken; None for the checkpoint's default.
 
         Returns:
-            A transcript with word times, whose text is the given one.
+            A transcript with word times, whose text is the given one. Without a CTC model its `warnings` say so where
+            the model finds it unlikely that this is said.
 
         Raises:
             AudioError: The recording cannot be read.
             AlignmentError: The text does not fit the recording.
         """
         blocks = iter_audio(audio, sample_rate=self.config.preprocessor.sample_rate)
-        return align_recording(self._loaded, blocks, text, self.prompt(TranscriptionOptions(language=language)))
+        prompt = self.prompt(TranscriptionOptions(language=language))
+        transcript = align_recording(self._loaded, blocks, text, prompt)
+        for warning in transcript.warnings:
+            _warn(audio, warning)
+        return transcript
 
     def generate(self, audio: Sequence[Audio], prompts: Sequence[Prompt]) -> list[Hypothesis]:
         """Decode a batch of short recordings in one pass, each with its prompt.

@@ -822,6 +822,16 @@ def test_align_says_in_json_what_it_was_given_and_what_is_wrong_with_it(run):
     assert f"Warning: {warning}" in err
 
 
+def test_align_says_once_that_a_text_is_hardly_what_is_said(run):
+    Path("other.txt").write_text("The coat costs sixteen euros.", encoding="utf-8")
+    code, out, err = run(
+        "align", str(DATA / "demo/en_kokoro_1.flac"), "other.txt", "-m", "demo", "-l", "en", "-f", "json"
+    )
+    [warning] = json.loads(out)["warnings"]
+    assert (code, err.count(warning)) == (0, 1)
+    assert "Is it what is said?" in warning
+
+
 def test_align_takes_a_language_in_capitals(done):
     Path("speech.txt").write_text(TEXT, encoding="utf-8")
     assert read_json(done("align", SPEECH, "speech.txt", "-m", CTC, "-f", "json", "-l", "EN")).source_lang == "en"

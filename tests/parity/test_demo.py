@@ -94,6 +94,19 @@ def test_the_aligner_knows_when_known_words_begin(with_aligner):
     assert np.quantile(errors, 0.9) <= 0.16
 
 
+def test_a_text_that_is_not_said_is_doubted(demo):
+    """Its own text never is, that of another recording nearly always."""
+    doubted = []
+    for row in TIMED:
+        for text in (other["text"] for other in TIMED if other["lang"] == row["lang"]):
+            found = demo.align(FOLDER / row["audio_filepath"], text, language=row["lang"])
+            if text == row["text"]:
+                assert found.warnings == ()
+            else:
+                doubted.append(found.warnings != ())
+    assert np.mean(doubted) >= 0.9
+
+
 @recordings(TIMED)
 def test_texts_are_timed_by_the_aligner(with_aligner, row):
     """A model with an aligner times its own words by it: the same times as for the text given."""

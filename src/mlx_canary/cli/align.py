@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +90,7 @@ def command(
     name = describe(file)
     asked = {"file": name, "text": str(text_file), **({} if language is None else {"language": language})}
     provenance = Provenance(loaded.config.name, asked, tuple(warnings.about(name)))
+    transcript = replace(transcript, warnings=())  # they were logged, and are among those about the recording
     if target is None:
         write_utf8()
         click.echo(render(transcript, names[0], subtitles, provenance), nl=False)
