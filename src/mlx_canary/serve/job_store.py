@@ -79,20 +79,20 @@ class JobStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = FileLock(folder / "lock")
+        database = folder / "jobs.sqlite"
+        self._engine = sql.create_engine(sql.URL.create("sqlite", database=os.fspath(database)))
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             (folder / "uploads").mkdir(mode=0o700, exist_ok=True)
             (folder / "journals").mkdir(mode=0o700, exist_ok=True)
             self._lock.acquire(timeout=0)
-            database = folder / "jobs.sqlite"
             database.touch(mode=0o600)
-            self._engine = sql.create_engine(sql.URL.create("sqlite", database=os.fspath(database)))
             _TABLES.create_all(self._engine)
             self._sweep()
         except Timeout as error:
             raise ServerError(f"Another server keeps its jobs in {folder}. Choose another --data-dir.") from error
         except (OSError, ValueError, sql.exc.DatabaseError) as error:
-            self._lock.release()
+            self.close()
             # SQLAlchemy's own words are its statement and an address.
             own = error.orig if isinstance(error, sql.exc.DatabaseError) else getattr(error, "strerror", None)
             raise ServerError(f"Jobs cannot be kept in {folder}: {own or error}. Choose another --data-dir.") from error
