@@ -176,10 +176,12 @@ def _sound_track(container: Any, name: str, number: int | None) -> Any:
         raise AudioError(f"{name} has no sound: it is a file of kind {container.format.name} without a sound track.")
     if number is not None and number >= len(tracks):
         raise AudioError(f"{name} has no sound track {number}. It has {_list(tracks)}.")
-    track = next(filter(_is_default, tracks), tracks[0]) if number is None else tracks[number]
+    # Telephones write the same sound twice, once in a coding for headphones that FFmpeg does not know.
+    known = [track for track in tracks if track.codec_context is not None]
+    track = next(filter(_is_default, known), (known or tracks)[0]) if number is None else tracks[number]
     if track.codec_context is None:
         raise AudioError(f"{name} has sound in a coding that cannot be decoded. Convert it to WAV or FLAC.")
-    if number is None and len(tracks) > 1:  # each may be another language, or another speaker
+    if number is None and len(known) > 1:  # each may be another language, or another speaker
         chosen = next(n for n, each in enumerate(tracks) if each.index == track.index)
         _log.warning(
             "%s has several sound tracks: %s. Number %d is heard; --track (in Python: track) chooses another.",

@@ -168,6 +168,20 @@ def test_of_several_tracks_the_first_is_read_and_that_is_told(caplog):
     assert len(caplog.messages) == 2
 
 
+@pytest.mark.parametrize("unknown", [0, 1])
+def test_a_track_in_an_unknown_coding_is_passed_over(unknown, caplog):
+    """A telephone's spatial sound beside the usual one; that there is nothing else to hear needs no warning."""
+    film = bytearray(video(tone(gain=0.5), tone(gain=0.5)))
+    at = [i for i in range(len(film)) if film.startswith(b"mp4a", i)][unknown]
+    film[at : at + 4] = b"apac"
+    details = film.index(b"esds", at)
+    film[details : details + 4] = b"free"
+    assert rms(load_audio(bytes(film)).samples) > 0.3
+    assert caplog.messages == []
+    with pytest.raises(AudioError, match="in a coding that cannot be decoded"):
+        load_audio(bytes(film), track=unknown)
+
+
 def test_another_track_can_be_chosen():
     """A film has its first language, and others."""
     film = video(tone(gain=0.5), tone(gain=0.05))
