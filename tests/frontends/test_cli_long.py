@@ -367,27 +367,18 @@ def test_only_the_same_run_goes_on(changed, again, done, run, decoded, intruder)
     assert list(texts(Path("out"))) == ["long.srt"]
 
 
-def test_another_model_of_the_same_name_does_not_go_on(done, run, decoded, intruder):
-    """A fine-tune that went on has the same configuration, and other weights."""
+@pytest.mark.parametrize("changed", ["model.nemo", "lm.arpa"])
+def test_another_model_of_the_same_name_does_not_go_on(changed, done, run, decoded, intruder):
+    """A fine-tune that went on has the same configuration, and other weights; a language model has its name only."""
     write(Path("long.wav"), "speech", 0.5, times=5)
     shutil.copy(ATTENTION, "model.nemo")
-    common = ("transcribe", "long.wav", "-m", "model.nemo", "-l", "en", "-f", "srt", "-o", "out")
+    shutil.copy(DATA / "decoding/tiny.arpa", "lm.arpa")
+    search = ("--beam-size", "2", "--lm", "lm.arpa")
+    common = ("transcribe", "long.wav", "-m", "model.nemo", "-l", "en", *search, "-f", "srt", "-o", "out")
     intruder(Path("out/long.srt"))
     run(*common)
     Path("out/long.srt").unlink()
-    os.utime("model.nemo", ns=(1, 1))
-    done(*common, "--resume")
-    assert len(decoded) == 4
-
-
-def test_another_language_model_of_the_same_name_does_not_go_on(done, run, decoded, intruder):
-    write(Path("long.wav"), "speech", 0.5, times=5)
-    shutil.copy(DATA / "decoding/tiny.arpa", "lm.arpa")
-    common = ("transcribe", "long.wav", "-m", ATTENTION, "-l", "en", "--beam-size", "2", "--lm", "lm.arpa", "-o", "out")
-    intruder(Path("out/long.txt"))
-    run(*common)
-    Path("out/long.txt").unlink()
-    os.utime("lm.arpa", ns=(1, 1))
+    os.utime(changed, ns=(1, 1))
     done(*common, "--resume")
     assert len(decoded) == 4
 
